@@ -1,0 +1,10 @@
+//! The part of rsnet that needs no interpreter: system calls, addresses, deadlines, and the
+//! descriptor that several threads may share and one of them may close.
+
+pub mod cmsg;
+pub mod descriptor;
+pub mod errno;
+pub mod resolver;
+pub mod sockaddr;
+pub mod sys;
+pub mod timeout;

@@ -1,0 +1,11 @@
+"""Python's `socket` module in Rust: `import rsnet as socket`, and nothing else changes.
+
+Every name of the standard module is here. Sockets of the families AF_INET, AF_INET6 and AF_UNIX
+are rsnet's own; for all other families `rsnet.socket(...)` hands out the standard class.
+Constants, enums and exceptions are the standard module's own objects.
+"""
+
+from rsnet import _pickling, _socket
+
+globals().update(_socket.namespace)
+_pickling.register()

@@ -1,0 +1,58 @@
+"""What an rsnet socket answers when asked for its `__class__`.
+
+`isinstance(x, C)` looks at the type of x first and then at `x.__class__`. The class that is
+answered derives from the standard class, which settles the second look; in everything else it
+stands for the real class: calling it makes real instances, its attributes are the real ones, and
+it equals the real class.
+"""
+
+import socket as _standard
+from typing import Any
+
+__all__ = ["face_of"]
+
+
+class _Face(type):
+    """The class of faces. The real class is kept under `_real`."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _real(cls)(*args, **kwargs)
+
+    def __getattribute__(cls, name: str) -> Any:
+        # The interpreter looks at the real inheritance of a face by other ways; Python code that
+        # asks gets the answer of the class that the face stands for.
+        return getattr(_real(cls), name)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        setattr(_real(cls), name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        delattr(_real(cls), name)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, _real(cls))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, _real(cls))
+
+    def __eq__(cls, other: object) -> bool:
+        return other is _real(cls) or other is cls
+
+    def __hash__(cls) -> int:
+        return hash(_real(cls))
+
+    def __repr__(cls) -> str:
+        return repr(_real(cls))
+
+
+def _real(face: Any) -> Any:
+    return type.__getattribute__(face, "_real")
+
+
+def face_of(real: type) -> type:
+    """The face of a class, made when it is first asked for and kept by the class itself."""
+    face: type | None = vars(real).get("_face")
+    if face is None:
+        face = _Face(real.__name__, (_standard.socket,), {"__slots__": (), "_real": real})
+        type.__setattr__(real, "_face", face)
+    return face

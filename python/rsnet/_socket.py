@@ -1,0 +1,105 @@
+"""The class `socket`, over the native half in `_rsnet`: CPython's own split.
+
+What CPython's class does in Python and not by system call (makefile, sendfile, repr, ...) is
+CPython's own code, bound to rsnet's namespace.
+"""
+
+import sys
+from abc import ABCMeta
+from socket import AddressFamily, SocketKind
+from typing import Any
+
+from rsnet import _rsnet, _standard
+from rsnet._class_face import face_of
+
+__all__ = ["getaddrinfo", "namespace", "socket"]
+
+_NATIVE_FAMILIES = (-1, AddressFamily.AF_INET, AddressFamily.AF_INET6, AddressFamily.AF_UNIX)
+_intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-defined]
+
+
+# ABCMeta, so that the standard class can be registered as a virtual subclass: after
+# `import rsnet as socket`, a TLS socket must still be an instance of `socket.socket`.
+class socket(_rsnet.socket, metaclass=ABCMeta):
+    """A network socket, as the standard library's `socket.socket`."""
+
+    __slots__ = ["__weakref__", "_closed", "_io_refs"]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        # Subclasses may take any arguments; only the class itself can hand out another.
+        if cls is socket and _is_foreign(*args, **kwargs):
+            return _standard.module.socket(*args, **kwargs)
+        return super().__new__(cls)
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        super().__init__(family, type, proto, fileno)
+        self._io_refs = 0
+        self._closed = False
+
+    @property
+    def __class__(self) -> Any:
+        # isinstance(x, socket.socket) is asked by much code that then goes by attributes and
+        # fileno(). This is the one question that can be answered with yes.
+        return face_of(type(self))
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None:
+        object.__dict__["__class__"].__set__(self, value)
+
+    def detach(self) -> int:
+        self._closed = True
+        return super().detach()
+
+    @property
+    def family(self) -> Any:
+        """Read-only access to the address family for this socket."""
+        return _intenum_converter(super().family, AddressFamily)
+
+    @property
+    def type(self) -> Any:
+        """Read-only access to the socket type."""
+        return _intenum_converter(super().type, SocketKind)
+
+    def _real_close(self, _ss: Any = _rsnet.socket) -> None:
+        # As in CPython, no globals: this may run while the interpreter shuts down.
+        _ss.close(self)
+
+
+def _is_foreign(
+    family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None, *surplus: Any
+) -> bool:
+    """True for what the native class does not do: other families, and arguments in error."""
+    if family == -1 and fileno is not None:
+        return not _rsnet.is_native_descriptor(fileno)
+    return family not in _NATIVE_FAMILIES
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> Any:
+    answer = _rsnet.numeric_addrinfo(host, port, family, type, proto, flags)
+    if answer is None:
+        return _standard.module.getaddrinfo(host, port, family, type, proto, flags)
+    return answer
+
+
+def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
+    """All of the standard module's names, those that make sockets bound to `rsnet`."""
+    for name, function in _standard.functions(_standard.module.socket):
+        if name not in vars(socket):
+            setattr(socket, name, _standard.rebound(function, rsnet))
+    socket.detach.__doc__ = _standard.module.socket.detach.__doc__
+    getaddrinfo.__doc__ = _standard.module.getaddrinfo.__doc__
+    names = _standard.names()
+    for name, function in _standard.functions(_standard.module):
+        names[name] = _standard.rebound(function, rsnet)
+    names |= {"socket": socket, "SocketType": _rsnet.socket, "getaddrinfo": getaddrinfo}
+    for own in (socket, getaddrinfo):
+        own.__module__ = rsnet["__name__"]
+    return names
+
+
+socket.register(_standard.module.socket)
+namespace = _complete(vars(sys.modules["rsnet"]))

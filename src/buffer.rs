@@ -1,0 +1,175 @@
+//! Python's memory, lent to the kernel: a pointer and a length under a held export. No slice is
+//! ever made of it, since other Python threads may write to it meanwhile.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use rsnet_core::sys::{ReadableMemory, WritableMemory};
+
+use crate::errors::{Error, Result};
+
+/// A held export of a contiguous buffer. Released when dropped, by the thread that holds the
+/// interpreter: it is neither Send nor Sync.
+pub struct Buffer(ffi::Py_buffer);
+
+impl Buffer {
+    /// An export that the interpreter's argument parser has filled in (`y*`, `w*`).
+    ///
+    /// # Safety
+    /// `view` must be an export that nobody else releases, asked for without PyBUF_ND, so that it
+    /// holds no pointers into itself and may be moved.
+    pub unsafe fn from_view(view: ffi::Py_buffer) -> Self {
+        Self(view)
+    }
+
+    /// Asks `object` for its bytes, to be read.
+    pub fn readable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::get(object, ffi::PyBUF_SIMPLE)
+    }
+
+    /// Asks `object` for its bytes, to be written.
+    pub fn writable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::get(object, ffi::PyBUF_WRITABLE)
+    }
+
+    fn get(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
+        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+        // SAFETY: `object` is alive and the interpreter is held; on success the view is filled in.
+        unsafe {
+            match ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) {
+                0 => Ok(Self(view.assume_init())),
+                _ => Err(PyErr::fetch(object.py())),
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        usize::try_from(self.0.len).unwrap_or(0)
+    }
+
+    /// The memory, valid for as long as this export is held.
+    pub fn memory(&self) -> ReadableMemory {
+        ReadableMemory { start: self.0.buf.cast(), len: self.len() }
+    }
+
+    /// The first `len` bytes of the memory (fewer if there are fewer), for an export that was
+    /// asked for writing.
+    pub fn memory_to_write(&self, len: usize) -> WritableMemory {
+        WritableMemory { start: self.0.buf.cast(), len: len.min(self.len()) }
+    }
+
+    /// A copy of the bytes as they are now.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut copy = Vec::with_capacity(self.len());
+        // SAFETY: the export keeps `len` bytes readable; they are copied through raw pointers, so
+        // that a concurrent writer can at worst mix old bytes with new ones; `copy` has the room.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.buf.cast(), copy.as_mut_ptr(), self.len());
+            copy.set_len(self.len());
+        }
+        copy
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the export is ours and released once; whoever drops it holds the interpreter
+        // (the type is not Send).
+        unsafe { ffi::PyBuffer_Release(&raw mut self.0) }
+    }
+}
+
+/// A bytes object that is being filled: ours alone until `finish`.
+pub struct UnfinishedBytes<'py> {
+    bytes: Bound<'py, PyBytes>,
+    len: usize,
+}
+
+impl<'py> UnfinishedBytes<'py> {
+    /// `len` bytes, not yet set. MemoryError or OverflowError as `bytes(len)` raises them.
+    pub fn with_len(py: Python<'py>, len: usize) -> Result<Self> {
+        let size = ffi::Py_ssize_t::try_from(len).map_err(|_| Error::Memory)?;
+        // SAFETY: a null source asks for memory that is not set; the result is a new bytes object
+        // or an exception.
+        let bytes = unsafe {
+            let made = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size);
+            Bound::from_owned_ptr_or_err(py, made)?.cast_into_unchecked()
+        };
+        Ok(Self { bytes, len })
+    }
+
+    /// The memory from `offset` on.
+    pub fn memory(&self, offset: usize) -> WritableMemory {
+        let offset = offset.min(self.len);
+        // SAFETY: the object is a bytes object; nobody else has seen it, so that writing to its
+        // memory changes nothing that anybody relies on.
+        let start = unsafe { ffi::PyBytes_AsString(self.bytes.as_ptr()) };
+        WritableMemory { start: start.cast::<u8>().wrapping_add(offset), len: self.len - offset }
+    }
+
+    /// Puts `count` bytes of the scratch memory at the beginning.
+    pub fn copy_from_scratch(&self, count: usize) {
+        let to = self.memory(0);
+        // SAFETY: both have `count` bytes: it is at most the length of either.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                scratch().start.cast_const(),
+                to.start,
+                count.min(to.len).min(SCRATCH_BYTES),
+            );
+        }
+    }
+
+    /// The first `count` bytes. The limited API cannot shrink a bytes object, so fewer than all of
+    /// them are copied.
+    pub fn finish(self, count: usize) -> Bound<'py, PyBytes> {
+        if count == self.len {
+            return self.bytes;
+        }
+        // SAFETY: the memory belongs to `self.bytes`, which outlives the copy; nobody writes to it
+        // any more; the kernel has set its first `count` bytes.
+        let filled = unsafe {
+            std::slice::from_raw_parts(self.memory(0).start.cast_const(), count.min(self.len))
+        };
+        PyBytes::new(self.bytes.py(), filled)
+    }
+}
+
+/// How much a thread's scratch memory holds: the largest datagram that UDP can carry, and then
+/// some.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+
+#[repr(align(4096))]
+struct Scratch(UnsafeCell<[u8; SCRATCH_BYTES]>);
+
+thread_local! {
+    static SCRATCH: Box<Scratch> = const { Scratch(UnsafeCell::new([0; SCRATCH_BYTES])) }.into();
+}
+
+/// The calling thread's scratch memory, for the time of one system call and what is copied out of
+/// it right after: any other Python code on this thread may use it too.
+pub fn scratch() -> WritableMemory {
+    // A thread whose destructors run gets no memory, and so receives nothing.
+    SCRATCH.try_with(|scratch| scratch.0.get().cast::<u8>()).map_or(
+        WritableMemory { start: std::ptr::null_mut(), len: 0 },
+        |start| WritableMemory { start, len: SCRATCH_BYTES },
+    )
+}
+
+/// A bytes object of the first `count` bytes of the scratch memory.
+pub fn bytes_from_scratch(py: Python<'_>, count: usize) -> Bound<'_, PyBytes> {
+    let memory = scratch();
+    if memory.start.is_null() {
+        return PyBytes::new(py, b"");
+    }
+    // SAFETY: the memory is this thread's and lives as long as the thread; nothing writes to it
+    // while the bytes are copied.
+    let filled = unsafe {
+        std::slice::from_raw_parts(memory.start.cast_const(), count.min(memory.len))
+    };
+    PyBytes::new(py, filled)
+}

@@ -1,0 +1,221 @@
+//! How Python enters: the method table of the class.
+//!
+//! pyo3's own method entry costs about 170 instructions a call, as much as all the rest of a small
+//! `recv` outside the kernel. These entries are what a C extension has: METH_FASTCALL functions
+//! that cast `self`, call the Rust method, and turn its result into a pointer or an exception.
+//! They are laid over the class as method descriptors when the module is made; a method descriptor
+//! checks that `self` is an instance before it calls.
+//!
+//! The doc strings and signatures are the running interpreter's own.
+
+use std::ffi::{CStr, CString};
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::arguments::Arguments;
+use crate::errors;
+use crate::socket::Socket;
+use crate::{message, options, transfer};
+
+/// What a method gives.
+pub type Returned<'py> = PyResult<Bound<'py, PyAny>>;
+
+/// Runs a method for the interpreter.
+///
+/// # Safety
+/// The interpreter is held, and `this` is an instance of `Socket` that stays alive meanwhile.
+unsafe fn enter(
+    this: *mut ffi::PyObject,
+    method: impl for<'py> FnOnce(&Bound<'py, Socket>) -> Returned<'py>,
+) -> *mut ffi::PyObject {
+    // SAFETY: as the caller promises.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: as the caller promises; the method descriptor has checked the type.
+    let this = unsafe { Borrowed::<PyAny>::from_ptr(py, this).cast_unchecked::<Socket>() };
+    // A panic must not cross into C. What it could leave half-done is behind atomics.
+    let error = match panic::catch_unwind(AssertUnwindSafe(|| method(&this))) {
+        Ok(Ok(value)) => return value.into_ptr(),
+        Ok(Err(error)) => error,
+        Err(payload) => errors::panicked(&*payload),
+    };
+    error.restore(py);
+    ptr::null_mut()
+}
+
+/// A method as the class's table has it.
+struct Entry {
+    name: &'static CStr,
+    function: ffi::PyMethodDefPointer,
+    flags: std::ffi::c_int,
+}
+
+/// A METH_NOARGS entry.
+macro_rules! plain {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn entry(
+            this: *mut ffi::PyObject,
+            _: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject {
+            // SAFETY: called by the interpreter for a method descriptor of the class.
+            unsafe { enter(this, |socket| $method(socket)) }
+        }
+        Entry {
+            name: $name,
+            function: ffi::PyMethodDefPointer { PyCFunction: entry },
+            flags: ffi::METH_NOARGS,
+        }
+    }};
+}
+
+/// A METH_O entry.
+macro_rules! single {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn entry(
+            this: *mut ffi::PyObject,
+            argument: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject {
+            // SAFETY: called by the interpreter for a method descriptor of the class, with one
+            // argument that stays alive until the method returns.
+            unsafe {
+                enter(this, |socket| {
+                    let argument = Borrowed::<PyAny>::from_ptr(socket.py(), argument);
+                    $method(socket, &argument)
+                })
+            }
+        }
+        Entry {
+            name: $name,
+            function: ffi::PyMethodDefPointer { PyCFunction: entry },
+            flags: ffi::METH_O,
+        }
+    }};
+}
+
+/// A METH_FASTCALL entry.
+macro_rules! positional {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn entry(
+            this: *mut ffi::PyObject,
+            start: *mut *mut ffi::PyObject,
+            count: ffi::Py_ssize_t,
+        ) -> *mut ffi::PyObject {
+            // SAFETY: called by the interpreter for a method descriptor of the class, with its
+            // arguments as METH_FASTCALL has them.
+            unsafe {
+                enter(this, |socket| {
+                    let py = socket.py();
+                    $method(socket, Arguments::from_fastcall(py, start, count, ptr::null_mut()))
+                })
+            }
+        }
+        Entry {
+            name: $name,
+            function: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
+            flags: ffi::METH_FASTCALL,
+        }
+    }};
+}
+
+/// A METH_FASTCALL | METH_KEYWORDS entry.
+macro_rules! keywords {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn entry(
+            this: *mut ffi::PyObject,
+            start: *const *mut ffi::PyObject,
+            count: ffi::Py_ssize_t,
+            names: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject {
+            // SAFETY: called by the interpreter for a method descriptor of the class, with its
+            // arguments as METH_FASTCALL | METH_KEYWORDS has them.
+            unsafe {
+                enter(this, |socket| {
+                    let py = socket.py();
+                    $method(socket, Arguments::from_fastcall(py, start, count, names))
+                })
+            }
+        }
+        Entry {
+            name: $name,
+            function: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
+            flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        }
+    }};
+}
+
+fn entries() -> Vec<Entry> {
+    vec![
+        plain!(c"__del__", transfer::finalize),
+        plain!(c"_accept", transfer::accept),
+        single!(c"bind", transfer::bind),
+        plain!(c"close", transfer::close),
+        single!(c"connect", transfer::connect),
+        single!(c"connect_ex", transfer::connect_ex),
+        plain!(c"detach", transfer::detach),
+        plain!(c"fileno", transfer::fileno),
+        plain!(c"getblocking", options::getblocking),
+        plain!(c"getpeername", transfer::getpeername),
+        plain!(c"getsockname", transfer::getsockname),
+        positional!(c"getsockopt", options::getsockopt),
+        plain!(c"gettimeout", options::gettimeout),
+        positional!(c"listen", transfer::listen),
+        positional!(c"recv", transfer::recv),
+        keywords!(c"recv_into", transfer::recv_into),
+        positional!(c"recvfrom", transfer::recvfrom),
+        keywords!(c"recvfrom_into", transfer::recvfrom_into),
+        positional!(c"recvmsg", message::recvmsg),
+        positional!(c"recvmsg_into", message::recvmsg_into),
+        positional!(c"send", transfer::send),
+        positional!(c"sendall", transfer::sendall),
+        positional!(c"sendmsg", message::sendmsg),
+        keywords!(c"sendmsg_afalg", message::sendmsg_afalg),
+        positional!(c"sendto", transfer::sendto),
+        single!(c"setblocking", options::setblocking),
+        positional!(c"setsockopt", options::setsockopt),
+        single!(c"settimeout", options::settimeout),
+        single!(c"shutdown", transfer::shutdown),
+    ]
+}
+
+/// Lays the entries over the class.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Socket>();
+    let standard = py.import("_socket")?.getattr("socket")?;
+    for entry in entries() {
+        let name = entry.name.to_string_lossy();
+        let doc = documentation(&standard, &name)?;
+        let definition = ffi::PyMethodDef {
+            ml_name: entry.name.as_ptr(),
+            ml_meth: entry.function,
+            ml_flags: entry.flags,
+            // Both live as long as the process, as the class does.
+            ml_doc: doc.map_or(ptr::null(), |doc| CString::into_raw(doc).cast_const()),
+        };
+        let definition = Box::into_raw(Box::new(definition));
+        // SAFETY: a type and a definition that are never freed; the function's signature is the
+        // one that the flags announce. The result is a new object or an exception.
+        let descriptor = unsafe {
+            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
+            Bound::from_owned_ptr_or_err(py, descriptor)?
+        };
+        class.setattr(name.as_ref(), descriptor)?;
+    }
+    Ok(())
+}
+
+/// The doc string of CPython's own method, with its signature in front if it has one, in the form
+/// in which method definitions carry both.
+fn documentation(standard: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<CString>> {
+    let Some(method) = standard.getattr_opt(name)? else {
+        return Ok(None);
+    };
+    let text = |attribute| -> PyResult<Option<String>> { method.getattr(attribute)?.extract() };
+    let doc = match (text("__text_signature__")?, text("__doc__")?) {
+        (Some(signature), Some(doc)) => format!("{name}{signature}\n--\n\n{doc}"),
+        (_, Some(doc)) => doc,
+        _ => return Ok(None),
+    };
+    Ok(CString::new(doc).ok())
+}

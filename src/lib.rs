@@ -1,0 +1,32 @@
+//! `rsnet._rsnet`: the export list and nothing else.
+
+#![allow(missing_docs, reason = "an extension module has no Rust API: its doc strings are Python's")]
+
+mod address;
+mod arguments;
+mod buffer;
+mod call;
+mod entry;
+mod errors;
+mod message;
+mod options;
+mod resolve;
+mod socket;
+mod transfer;
+
+/// What rsnet does natively.
+#[pyo3::pymodule(gil_used = true)]
+mod _rsnet {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::resolve::numeric_addrinfo;
+    #[pymodule_export]
+    use crate::socket::{Socket, is_native_descriptor};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        rsnet_core::descriptor::prepare_for_forks().map_err(crate::errors::Error::from)?;
+        crate::entry::install(module.py())
+    }
+}

@@ -1,0 +1,159 @@
+//! getaddrinfo for numeric hosts, without the resolver.
+//!
+//! Which (type, protocol) pairs a lookup gives, and in which order, is the C library's affair. It
+//! is asked once for each shape of question, about a loopback address; a literal of that shape is
+//! then answered with the same pairs around its own address.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_int};
+use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+use rsnet_core::resolver;
+use rsnet_core::sockaddr::Address;
+use rsnet_core::sys;
+
+use crate::address;
+use crate::socket::audit;
+
+/// Answers `socket.getaddrinfo` for a numeric host and port; None if it takes the resolver.
+///
+/// Parameters: host, port, family, type, proto, flags as `socket.getaddrinfo` was given them.
+///
+/// Returns a list of (family, type, proto, canonname, sockaddr), or None for a host or port that
+/// is not numeric, for flags that need the resolver, and for questions that it refuses.
+///
+/// Raises what an audit hook raises.
+///
+/// Source: getaddrinfo(3), RFC 3493 section 6.1.
+///
+/// >>> from rsnet import _rsnet
+/// >>> len(_rsnet.numeric_addrinfo("127.0.0.1", 80, 0, 1, 0, 0))
+/// 1
+/// >>> _rsnet.numeric_addrinfo("localhost", 80, 0, 1, 0, 0) is None
+/// True
+#[pyfunction]
+pub fn numeric_addrinfo<'py>(
+    py: Python<'py>,
+    host: &Bound<'py, PyAny>,
+    port: &Bound<'py, PyAny>,
+    family: &Bound<'py, PyAny>,
+    r#type: &Bound<'py, PyAny>,
+    proto: &Bound<'py, PyAny>,
+    flags: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyList>>> {
+    let (Some(number), Some(family_number), Some(kind), Some(protocol), Some(flag_bits)) =
+        (port_number(port), small(family), small(r#type), small(proto), small(flags))
+    else {
+        return Ok(None);
+    };
+    let Some(address) = literal(host, number) else { return Ok(None) };
+    let native = match address {
+        Address::V4(_) => libc::AF_INET,
+        _ => libc::AF_INET6,
+    };
+    if flag_bits & !HARMLESS_FLAGS != 0 || ![libc::AF_UNSPEC, native].contains(&family_number) {
+        return Ok(None);
+    }
+    let question = Question {
+        native,
+        family: family_number,
+        kind,
+        protocol,
+        flags: flag_bits,
+        has_service: !port.is_none(),
+    };
+    let Some(shape) = shape(py, question)? else { return Ok(None) };
+    audit(py, "socket.getaddrinfo", (host, port, family, r#type, proto))?;
+    let sockaddr = address::to_python(py, &address)?;
+    let answer = PyList::empty(py);
+    for entry in shape {
+        let [family, kind, protocol] = entry.each_ref().map(|part| part.bind(py));
+        let canonical_name = PyString::new(py, "");
+        answer.append((family, kind, protocol, canonical_name, &sockaddr))?;
+    }
+    Ok(Some(answer))
+}
+
+/// Flags that change nothing in the answer for a numeric host and port.
+const HARMLESS_FLAGS: c_int = libc::AI_PASSIVE | libc::AI_NUMERICHOST | libc::AI_NUMERICSERV;
+
+/// A plain integer argument; nothing for what the standard library has to judge.
+fn small(argument: &Bound<'_, PyAny>) -> Option<c_int> {
+    argument.cast::<PyInt>().ok()?.extract().ok()
+}
+
+/// The port as a number, zero for None.
+fn port_number(port: &Bound<'_, PyAny>) -> Option<u16> {
+    if port.is_none() {
+        return Some(0);
+    }
+    if let Ok(digits) = port.cast_exact::<PyString>() {
+        let digits = digits.to_str().ok()?;
+        let plain = (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        return plain.then(|| digits.parse().ok()).flatten();
+    }
+    port.cast_exact::<PyInt>().ok()?.extract().ok()
+}
+
+/// The address that the host spells out, if it does.
+fn literal(host: &Bound<'_, PyAny>, port: u16) -> Option<Address> {
+    let text = host.cast_exact::<PyString>().ok()?.to_str().ok()?;
+    if let Some(address) = resolver::literal_v4(text.as_bytes()) {
+        return Some(Address::V4(SocketAddrV4::new(address, port)));
+    }
+    if !text.contains(':') || text.contains('%') {
+        return None;
+    }
+    let address = Ipv6Addr::from(sys::inet6_pton(&CString::new(text).ok()?)?);
+    Some(Address::V6(SocketAddrV6::new(address, port, 0, 0)))
+}
+
+/// All that decides which pairs are in an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Question {
+    native: c_int,
+    family: c_int,
+    kind: c_int,
+    protocol: c_int,
+    flags: c_int,
+    has_service: bool,
+}
+
+/// Family, type and protocol of each entry of an answer.
+type Shape = Vec<[Py<PyAny>; 3]>;
+
+/// The C library's answer to such a question, asked when it first comes up; None if it refuses it.
+fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
+    static SHAPES: Mutex<Option<HashMap<Question, Shape>>> = Mutex::new(None);
+    // Never held while Python runs.
+    let known = || SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
+    let copied = known().as_ref().and_then(|shapes| shapes.get(&question)).map(|shape| {
+        shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect()
+    });
+    if copied.is_some() {
+        return Ok(copied);
+    }
+    let Ok(shape) = ask(py, question) else { return Ok(None) };
+    let copy = shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect();
+    let _replaced = known().get_or_insert_with(HashMap::new).insert(question, copy);
+    Ok(Some(shape))
+}
+
+fn ask(py: Python<'_>, question: Question) -> PyResult<Shape> {
+    static GETADDRINFO: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let standard = GETADDRINFO.import(py, "socket", "getaddrinfo")?;
+    let host = if question.native == libc::AF_INET { "127.0.0.1" } else { "::1" };
+    let port = question.has_service.then_some(1);
+    let Question { family, kind, protocol, flags, .. } = question;
+    let answer = standard.call1((host, port, family, kind, protocol, flags))?;
+    let entry = |entry: PyResult<Bound<'_, PyAny>>| {
+        let entry = entry?.cast_into::<PyTuple>().map_err(PyErr::from)?;
+        let part = |index| Ok::<_, PyErr>(entry.get_item(index)?.unbind());
+        Ok([part(0)?, part(1)?, part(2)?])
+    };
+    answer.try_iter()?.map(entry).collect()
+}

@@ -1,0 +1,335 @@
+//! Names, connections and data: the methods that stand for one system call each.
+
+use std::ffi::c_int;
+use std::os::fd::{AsRawFd, IntoRawFd};
+
+use pyo3::ffi::Py_ssize_t;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use rsnet_core::descriptor::Interest;
+use rsnet_core::errno::{self, Errno};
+use rsnet_core::sockaddr::AddressBuffer;
+use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
+use socket2::SockAddr;
+
+use crate::address;
+use crate::arguments::{self, Arguments};
+use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
+use crate::call;
+use crate::entry::Returned;
+use crate::errors::{self, Error, Result};
+use crate::socket::{Socket, audit};
+
+type This<'a, 'py> = &'a Bound<'py, Socket>;
+
+fn none(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.None().into_bound(py)
+}
+
+fn count(py: Python<'_>, count: usize) -> Returned<'_> {
+    Ok(count.into_pyobject(py)?.into_any())
+}
+
+// Names.
+
+pub fn fileno<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    Ok(this.get().descriptor().fd().into_pyobject(this.py())?.into_any())
+}
+
+pub fn getsockname<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    name(this, sys::getsockname)
+}
+
+pub fn getpeername<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    name(this, sys::getpeername)
+}
+
+fn name<'py>(
+    this: This<'_, 'py>,
+    get: fn(c_int, &mut AddressBuffer) -> errno::Result<()>,
+) -> Returned<'py> {
+    let mut address = AddressBuffer::default();
+    call::prompt(this.py(), this.get(), |fd| get(fd, &mut address))?;
+    Ok(address::to_python(this.py(), &address.address())?)
+}
+
+pub fn bind<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
+    let py = this.py();
+    let socket = this.get();
+    let to = address_argument(this, argument, "bind")?;
+    audit(py, "socket.bind", (this, argument))?;
+    call::prompt(py, socket, |fd| sys::bind(fd, &to))
+        .map_err(|error| names_peer(error, "bind to", argument))?;
+    Ok(none(py))
+}
+
+/// The address argument of `caller`.
+pub fn address_argument(
+    this: This<'_, '_>,
+    argument: &Bound<'_, PyAny>,
+    caller: &str,
+) -> Result<SockAddr> {
+    address::from_python(this.get().family(), argument, caller)
+        .map_err(|error| match error {
+            Error::Host(_) => names_peer(error, caller, argument),
+            other => other,
+        })
+}
+
+/// The error with a note that says what was being done, and with whom.
+fn names_peer(error: Error, doing: &str, peer: &Bound<'_, PyAny>) -> Error {
+    errors::noted(peer.py(), error, || {
+        let peer = peer.repr().map_or_else(|_| String::from("?"), |repr| repr.to_string());
+        format!("{doing} {peer}")
+    })
+}
+
+// Connections.
+
+pub fn listen<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    const USUAL_BACKLOG: c_int = 128;
+    let backlog = arguments::optional_number(&given, c"|i:listen", USUAL_BACKLOG)?.max(0);
+    call::prompt(this.py(), this.get(), |fd| sys::listen(fd, backlog))?;
+    Ok(none(this.py()))
+}
+
+pub fn accept<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    let mut from = AddressBuffer::default();
+    let accepted = call::accept(this.py(), this.get(), &mut from)?;
+    let address = address::to_python(this.py(), &from.address())?;
+    let pair = (accepted.as_raw_fd(), address).into_pyobject(this.py())?;
+    // Python has the number now.
+    let _ = accepted.into_raw_fd();
+    Ok(pair.into_any())
+}
+
+pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
+    let py = this.py();
+    let to = address_argument(this, argument, "connect")?;
+    audit(py, "socket.connect", (this, argument))?;
+    call::connect(py, this.get(), &to)
+        .map_err(|error| names_peer(error, "connect to", argument))?;
+    Ok(none(py))
+}
+
+pub fn connect_ex<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
+    let py = this.py();
+    let to = address_argument(this, argument, "connect_ex")?;
+    audit(py, "socket.connect", (this, argument))?;
+    let errno = match call::connect(py, this.get(), &to) {
+        Ok(()) => 0,
+        Err(Error::Errno(Errno(errno))) => errno,
+        Err(Error::TimedOut) => libc::EWOULDBLOCK,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(errno.into_pyobject(py)?.into_any())
+}
+
+pub fn shutdown<'py>(this: This<'_, 'py>, how: &Bound<'py, PyAny>) -> Returned<'py> {
+    let how = arguments::number(how)?;
+    call::prompt(this.py(), this.get(), |fd| sys::shutdown(fd, how))?;
+    Ok(none(this.py()))
+}
+
+pub fn close<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    call::close(this.py(), this.get())?;
+    Ok(none(this.py()))
+}
+
+/// What the interpreter calls before an object goes: one that is still open says so, and is closed.
+pub fn finalize<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    let py = this.py();
+    if this.get().descriptor().fd() < 0 {
+        return Ok(none(py));
+    }
+    // First the warning, so that whoever logs it can still ask the socket for its name.
+    let warned = errors::warn_of_unclosed(this.as_any());
+    let closed = call::close(py, this.get());
+    warned?;
+    // An error of close(2) has nobody to go to, as in CPython.
+    drop(closed);
+    Ok(none(py))
+}
+
+pub fn detach<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    Ok(this.get().descriptor().detach().into_pyobject(this.py())?.into_any())
+}
+
+// Receiving.
+
+/// How many bytes to receive, or the error for a negative number of them.
+fn size(size: Py_ssize_t, error: &'static str) -> Result<usize> {
+    usize::try_from(size).map_err(|_| Error::Value(error))
+}
+
+pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recv")?;
+    let wanted = size(wanted, "negative buffersize in recv")?;
+    let receive = |memory: WritableMemory| {
+        call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+            sys::recv(fd, memory, flags | added)
+        })
+    };
+    if wanted == 0 {
+        // CPython makes no system call for nothing.
+        return Ok(PyBytes::new(this.py(), b"").into_any());
+    }
+    Ok(received(this, wanted, flags, receive)?.into_any())
+}
+
+/// Receives up to `wanted` bytes into a bytes object of just that size. `receive` is given the
+/// memory to fill and says how much of it was.
+fn received<'py>(
+    this: This<'_, 'py>,
+    wanted: usize,
+    flags: c_int,
+    mut receive: impl FnMut(WritableMemory) -> Result<usize>,
+) -> Result<Bound<'py, PyBytes>> {
+    let py = this.py();
+    if wanted <= SCRATCH_BYTES {
+        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
+        let count = receive(memory)?;
+        return Ok(buffer::bytes_from_scratch(py, count));
+    }
+    // Large requests are mostly met by little: the memory for all of it would be mapped, faulted
+    // in and given back in every call. The scratch memory takes what there is; only if it is
+    // full does more need room.
+    if !(this.get().is_stream() && flags == 0) {
+        let bytes = UnfinishedBytes::with_len(py, wanted)?;
+        let count = receive(bytes.memory(0))?;
+        return Ok(bytes.finish(count));
+    }
+    let count = receive(buffer::scratch())?;
+    if count < SCRATCH_BYTES {
+        return Ok(buffer::bytes_from_scratch(py, count));
+    }
+    rest_of_stream(this, wanted, count)
+}
+
+/// The scratch memory is full: fetches what else the kernel has at hand, up to `wanted` in all.
+fn rest_of_stream<'py>(
+    this: This<'_, 'py>,
+    wanted: usize,
+    count: usize,
+) -> Result<Bound<'py, PyBytes>> {
+    let py = this.py();
+    let more = |fd| sys::bytes_to_read(fd);
+    let waiting = call::prompt(py, this.get(), more).unwrap_or(0).min(wanted - count);
+    if waiting == 0 {
+        return Ok(buffer::bytes_from_scratch(py, count));
+    }
+    let bytes = UnfinishedBytes::with_len(py, count + waiting)?;
+    bytes.copy_from_scratch(count);
+    let memory = bytes.memory(count);
+    // Whatever goes wrong here will go wrong again in the next call; this one has data to give.
+    let again = call::prompt(py, this.get(), |fd| sys::recv(fd, memory, libc::MSG_DONTWAIT));
+    Ok(bytes.finish(count + again.unwrap_or(0)))
+}
+
+pub fn recv_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (memory, wanted, flags) =
+        arguments::writable_size_and_flags(&given, c"w*|ni:recv_into")?;
+    let wanted = size(wanted, "negative buffersize in recv_into")?;
+    let memory = portion(&memory, wanted, "buffer too small for requested bytes")?;
+    if memory.len == 0 {
+        return count(this.py(), 0);
+    }
+    let received = call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+        sys::recv(fd, memory, flags | added)
+    })?;
+    count(this.py(), received)
+}
+
+/// The first `wanted` bytes of a buffer, all of it for zero.
+fn portion(buffer: &Buffer, wanted: usize, error: &'static str) -> Result<WritableMemory> {
+    match wanted {
+        0 => Ok(buffer.memory_to_write(buffer.len())),
+        _ if wanted > buffer.len() => Err(Error::Value(error)),
+        _ => Ok(buffer.memory_to_write(wanted)),
+    }
+}
+
+pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recvfrom")?;
+    let wanted = size(wanted, "negative buffersize in recvfrom")?;
+    let mut from = AddressBuffer::default();
+    // With an address the memory for all of it is taken: what comes is a datagram, whole.
+    let bytes = if wanted <= SCRATCH_BYTES {
+        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
+        let count = receive_from(this, memory, flags, &mut from)?;
+        buffer::bytes_from_scratch(this.py(), count)
+    } else {
+        let bytes = UnfinishedBytes::with_len(this.py(), wanted)?;
+        let count = receive_from(this, bytes.memory(0), flags, &mut from)?;
+        bytes.finish(count)
+    };
+    let from = address::to_python(this.py(), &from.address())?;
+    Ok((bytes, from).into_pyobject(this.py())?.into_any())
+}
+
+fn receive_from(
+    this: This<'_, '_>,
+    memory: WritableMemory,
+    flags: c_int,
+    from: &mut AddressBuffer,
+) -> Result<usize> {
+    call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+        sys::recvfrom(fd, memory, flags | added, from)
+    })
+}
+
+pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (memory, wanted, flags) =
+        arguments::writable_size_and_flags(&given, c"w*|ni:recvfrom_into")?;
+    let wanted = size(wanted, "negative buffersize in recvfrom_into")?;
+    let memory = portion(&memory, wanted, "nbytes is greater than the length of the buffer")?;
+    let mut from = AddressBuffer::default();
+    let received = receive_from(this, memory, flags, &mut from)?;
+    let from = address::to_python(this.py(), &from.address())?;
+    Ok((received, from).into_pyobject(this.py())?.into_any())
+}
+
+// Sending.
+
+pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:send")?;
+    let memory = data.memory();
+    let sent = call::send(this.py(), this.get(), flags, memory.len, |fd, added, gone| {
+        sys::send(fd, memory.after(gone), flags | added)
+    })?;
+    count(this.py(), sent)
+}
+
+pub fn sendall<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:sendall")?;
+    let memory = data.memory();
+    let py = this.py();
+    match call::send_all(py, this.get(), flags, memory.len, |fd, added, gone| {
+        sys::send(fd, memory.after(gone), flags | added)
+    }) {
+        (_, Ok(())) => Ok(none(py)),
+        (sent, Err(error)) => Err(stopped(py, error, sent, memory).into()),
+    }
+}
+
+/// What a `sendall` that stopped raises: with how much went, if any of it did or if it was time
+/// that ran out.
+fn stopped(py: Python<'_>, error: Error, sent: usize, memory: ReadableMemory) -> Error {
+    match error {
+        Error::Errno(_) if sent == 0 => error,
+        _ => errors::sent_in_part(py, error, sent, memory.len),
+    }
+}
+
+pub fn sendto<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    let (data, flags, argument) = arguments::buffer_flags_and_address(&given)?;
+    let py = this.py();
+    let to = address_argument(this, &argument, "sendto")?;
+    audit(py, "socket.sendto", (this, &argument))?;
+    let memory = data.memory();
+    let sent = call::send(py, this.get(), flags, memory.len, |fd, added, gone| {
+        sys::sendto(fd, memory.after(gone), flags | added, &to)
+    })
+    .map_err(|error| names_peer(error, "send to", &argument))?;
+    count(py, sent)
+}
