@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use pyo3::exceptions::PyOverflowError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyString, PyTuple};
 use rsnet_core::resolver::{self, Host};
@@ -15,11 +14,28 @@ use socket2::SockAddr;
 
 use crate::arguments;
 use crate::call;
-use crate::errors::{Error, Result};
+use crate::errors::{self, Error, Result};
 
-/// An address argument of `caller` (a method's name, for the error's text), for a socket of
+/// The address argument of `caller` (a method's name, for the error's text), for a socket of
 /// `family`.
-pub fn from_python(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
+pub fn argument(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
+    from_python(family, object, caller).map_err(|error| match error {
+        Error::Host(_) => names_peer(error, caller, object),
+        other => other,
+    })
+}
+
+/// The error with a note that says what was being done, and with whom.
+pub fn names_peer(error: Error, doing: &str, peer: &Bound<'_, PyAny>) -> Error {
+    errors::noted(peer.py(), error, || {
+        let peer = peer
+            .repr()
+            .map_or_else(|_| String::from("?"), |repr| repr.to_string());
+        format!("{doing} {peer}")
+    })
+}
+
+fn from_python(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
     match family {
         libc::AF_INET => inet(object, caller),
         libc::AF_INET6 => inet6(object, caller),
@@ -36,19 +52,26 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
         Address::None => py.None().into_bound(py),
         Address::V4(address) => {
             let host = ipv4_text(*address.ip());
-            (PyString::new(py, &host), address.port()).into_pyobject(py)?.into_any()
+            (PyString::new(py, &host), address.port())
+                .into_pyobject(py)?
+                .into_any()
         }
         Address::V6(address) => {
             let host = sys::inet6_ntop(&address.ip().octets());
-            (PyString::new(py, &host), address.port(), address.flowinfo(), address.scope_id())
+            (
+                PyString::new(py, &host),
+                address.port(),
+                address.flowinfo(),
+                address.scope_id(),
+            )
                 .into_pyobject(py)?
                 .into_any()
         }
         Address::UnixPath(path) => decode_path(py, path)?,
         Address::UnixAbstract(name) => PyBytes::new(py, name).into_any(),
-        Address::Other(family, data) => {
-            (family, PyBytes::new(py, data)).into_pyobject(py)?.into_any()
-        }
+        Address::Other(family, data) => (family, PyBytes::new(py, data))
+            .into_pyobject(py)?
+            .into_any(),
     };
     Ok(object)
 }
@@ -65,7 +88,9 @@ fn ipv4_text(address: Ipv4Addr) -> String {
 /// A path by the filesystem encoding, with surrogateescape (PEP 383).
 fn decode_path<'py>(py: Python<'py>, path: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     use std::os::unix::ffi::OsStrExt;
-    Ok(std::ffi::OsStr::from_bytes(path).into_pyobject(py)?.into_any())
+    Ok(std::ffi::OsStr::from_bytes(path)
+        .into_pyobject(py)?
+        .into_any())
 }
 
 fn tuple_of<'a, 'py>(
@@ -74,24 +99,11 @@ fn tuple_of<'a, 'py>(
     family: &str,
 ) -> Result<&'a Bound<'py, PyTuple>> {
     object.cast::<PyTuple>().map_err(|_| {
-        let given = type_name(object);
-        Error::Type(format!("{caller}(): {family} address must be tuple, not {given}"))
+        let given = arguments::type_name(object);
+        Error::Type(format!(
+            "{caller}(): {family} address must be tuple, not {given}"
+        ))
     })
-}
-
-/// The type's name as C code sees it (`tp_name`), which for types made in C has the module in it.
-fn type_name(object: &Bound<'_, PyAny>) -> String {
-    let class = object.get_type();
-    let name = class.name().map_or_else(|_| String::new(), |name| name.to_string());
-    // SAFETY: a type object that is alive.
-    let flags = unsafe { ffi::PyType_GetFlags(class.as_type_ptr()) };
-    if flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
-        return name;
-    }
-    match class.module() {
-        Ok(module) if module != "builtins" => format!("{module}.{name}"),
-        _ => name,
-    }
 }
 
 fn inet(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
@@ -122,7 +134,13 @@ fn literal_inet(tuple: &Bound<'_, PyTuple>) -> Option<SockAddr> {
     }
     let host = tuple.get_borrowed_item(0).ok()?;
     let port = tuple.get_borrowed_item(1).ok()?;
-    let host = resolver::literal_v4(host.cast_exact::<PyString>().ok()?.to_str().ok()?.as_bytes())?;
+    let host = resolver::literal_v4(
+        host.cast_exact::<PyString>()
+            .ok()?
+            .to_str()
+            .ok()?
+            .as_bytes(),
+    )?;
     let port = port.cast_exact::<PyInt>().ok()?.extract::<u16>().ok()?;
     Some(sockaddr::v4(host, port))
 }
@@ -144,7 +162,9 @@ fn inet6(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
     };
     let port = port(members.port, caller)?;
     if members.flowinfo > 0xf_ffff {
-        return Err(Error::Overflow(format!("{caller}(): flowinfo must be 0-1048575.")));
+        return Err(Error::Overflow(format!(
+            "{caller}(): flowinfo must be 0-1048575."
+        )));
     }
     Ok(sockaddr::v6(host, port, members.flowinfo, members.scope_id))
 }
@@ -180,8 +200,10 @@ fn host_name(object: &Bound<'_, PyAny>) -> Result<CString> {
     } else if let Ok(text) = object.cast::<PyString>() {
         host_text(text)?
     } else {
-        let given = type_name(object);
-        return Err(Error::Type(format!("str, bytes or bytearray expected, not {given}")));
+        let given = arguments::type_name(object);
+        return Err(Error::Type(format!(
+            "str, bytes or bytearray expected, not {given}"
+        )));
     };
     CString::new(bytes)
         .map_err(|_| Error::Type("host name must not contain null character".to_owned()))
@@ -197,27 +219,30 @@ fn host_text(text: &Bound<'_, PyString>) -> Result<Vec<u8>> {
     if text.len()? > IDNA_CHARACTERS {
         return Err(refused());
     }
-    let encoded = text.call_method1("encode", ("idna",)).map_err(|_| refused())?;
-    Ok(encoded.cast::<PyBytes>().map_err(|_| refused())?.as_bytes().to_vec())
+    let encoded = text
+        .call_method1("encode", ("idna",))
+        .map_err(|_| refused())?;
+    Ok(encoded
+        .cast::<PyBytes>()
+        .map_err(|_| refused())?
+        .as_bytes()
+        .to_vec())
 }
 
 /// The host's address: at once for literals, from the resolver (without the interpreter) for names.
 fn find(py: Python<'_>, host: CString, family: c_int) -> Result<Host> {
     match resolver::literal(&host, family)? {
         Some(host) => Ok(host),
-        None => Ok(call::without_interpreter(py, || resolver::resolve(&host, family))?),
+        None => Ok(call::without_interpreter(py, || {
+            resolver::resolve(&host, family)
+        })?),
     }
 }
 
 fn unix(object: &Bound<'_, PyAny>) -> Result<SockAddr> {
     let too_long = Error::OsText("AF_UNIX path too long");
-    if object.is_instance_of::<PyString>() {
-        // SAFETY: the object is a str and alive; the result is a new bytes object or an exception.
-        let encoded = unsafe {
-            let encoded = ffi::PyUnicode_EncodeFSDefault(object.as_ptr());
-            Bound::from_owned_ptr_or_err(object.py(), encoded)?.cast_into_unchecked::<PyBytes>()
-        };
-        return sockaddr::unix(encoded.as_bytes()).ok_or(too_long);
+    if let Ok(path) = object.cast::<PyString>() {
+        return sockaddr::unix(arguments::encoded_path(path)?.as_bytes()).ok_or(too_long);
     }
     sockaddr::unix(&arguments::bytes_like(object)?.to_vec()).ok_or(too_long)
 }

@@ -8,7 +8,7 @@ use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::buffer::Buffer;
 use crate::errors::{Error, Result};
@@ -35,8 +35,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
         names: *mut ffi::PyObject,
     ) -> Self {
         let count = usize::try_from(count).unwrap_or(0);
-        // SAFETY: `names` is null or a tuple, by the caller's promise.
-        let keywords = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_Size(names) } };
+        let keywords = if names.is_null() {
+            0
+        } else {
+            // SAFETY: `names` is null or a tuple, by the caller's promise.
+            unsafe { ffi::PyTuple_Size(names) }
+        };
         let keywords = usize::try_from(keywords).unwrap_or(0);
         let all = if count + keywords == 0 {
             // The pointer may be null then.
@@ -46,9 +50,13 @@ impl<'a, 'py> Arguments<'a, 'py> {
             unsafe { std::slice::from_raw_parts(start, count + keywords) }
         };
         let (positional, keyword) = all.split_at(count);
-        Self { py, positional, keyword, names }
+        Self {
+            py,
+            positional,
+            keyword,
+            names,
+        }
     }
-
 
     /// How many positional arguments there are.
     pub fn len(&self) -> usize {
@@ -64,7 +72,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     /// The positional arguments as the tuple that METH_VARARGS would have given.
     fn tuple(&self) -> PyResult<Bound<'py, PyTuple>> {
-        let all = (0..self.len()).filter_map(|index| self.get(index)).map(|item| item.to_owned());
+        let all = (0..self.len())
+            .filter_map(|index| self.get(index))
+            .map(Borrowed::to_owned);
         PyTuple::new(self.py, all.collect::<Vec<_>>())
     }
 
@@ -150,7 +160,13 @@ pub fn two_sizes_and_flags(
 ) -> Result<(ffi::Py_ssize_t, ffi::Py_ssize_t, c_int)> {
     let (mut first, mut second): (ffi::Py_ssize_t, ffi::Py_ssize_t) = (0, 0);
     let mut flags: c_int = 0;
-    parse_tuple!(arguments, format, &raw mut first, &raw mut second, &raw mut flags)?;
+    parse_tuple!(
+        arguments,
+        format,
+        &raw mut first,
+        &raw mut second,
+        &raw mut flags
+    )?;
     Ok((first, second, flags))
 }
 
@@ -162,7 +178,13 @@ pub fn object_size_and_flags<'py>(
     let mut object = ptr::null_mut::<ffi::PyObject>();
     let mut size: ffi::Py_ssize_t = 0;
     let mut flags: c_int = 0;
-    parse_tuple!(arguments, format, &raw mut object, &raw mut size, &raw mut flags)?;
+    parse_tuple!(
+        arguments,
+        format,
+        &raw mut object,
+        &raw mut size,
+        &raw mut flags
+    )?;
     // SAFETY: on success `object` is the first argument, which the caller keeps alive.
     let object = unsafe { Borrowed::from_ptr(arguments.py, object) };
     Ok((object.to_owned(), size, flags))
@@ -189,20 +211,26 @@ pub fn buffer_and_flags(
 pub fn buffer_flags_and_address<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> Result<(Buffer, c_int, Bound<'py, PyAny>)> {
-    if let (2, Some(first), Some(address)) =
-        (arguments.len(), arguments.get(0), arguments.get(1))
-    {
+    if let (2, Some(first), Some(address)) = (arguments.len(), arguments.get(0), arguments.get(1)) {
         return Ok((Buffer::readable(&first)?, 0, address.to_owned()));
     }
     if arguments.len() != 3 {
         let given = arguments.len();
-        return Err(Error::Type(format!("sendto() takes 2 or 3 arguments ({given} given)")));
+        return Err(Error::Type(format!(
+            "sendto() takes 2 or 3 arguments ({given} given)"
+        )));
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
     let mut flags: c_int = 0;
     let mut address = ptr::null_mut::<ffi::PyObject>();
     let format = c"y*iO:sendto";
-    parse_tuple!(arguments, format, view.as_mut_ptr(), &raw mut flags, &raw mut address)?;
+    parse_tuple!(
+        arguments,
+        format,
+        view.as_mut_ptr(),
+        &raw mut flags,
+        &raw mut address
+    )?;
     // SAFETY: the parser has filled the view in and leaves its release to us; `address` is an
     // argument, which the caller keeps alive.
     unsafe {
@@ -216,9 +244,11 @@ pub fn writable_size_and_flags(
     arguments: &Arguments<'_, '_>,
     format: &'static CStr,
 ) -> Result<(Buffer, ffi::Py_ssize_t, c_int)> {
-    if let (1..=3, Some(first), true) =
-        (arguments.len(), arguments.get(0), arguments.keyword.is_empty())
-        && let Some(size) = arguments.get(1).map_or(Some(0), long)
+    if let (1..=3, Some(first), true) = (
+        arguments.len(),
+        arguments.get(0),
+        arguments.keyword.is_empty(),
+    ) && let Some(size) = arguments.get(1).map_or(Some(0), long)
         && let Ok(size) = ffi::Py_ssize_t::try_from(size)
         && let Some(flags) = optional_int(arguments, 2, 0)
         && let Ok(buffer) = Buffer::writable(&first)
@@ -249,7 +279,11 @@ pub fn writable_size_and_flags(
         return Err(PyErr::fetch(arguments.py).into());
     }
     // SAFETY: the parser has filled the view in and leaves its release to us.
-    Ok((unsafe { Buffer::from_view(view.assume_init()) }, size, flags))
+    Ok((
+        unsafe { Buffer::from_view(view.assume_init()) },
+        size,
+        flags,
+    ))
 }
 
 /// The arguments of `sendmsg`: `O|OiO`.
@@ -276,7 +310,7 @@ pub fn message<'py>(arguments: &Arguments<'_, 'py>) -> Result<MessageArguments<'
     )?;
     let py = arguments.py;
     // SAFETY: each is null or an argument, which the caller keeps alive.
-    let owned = |object| unsafe { Borrowed::from_ptr_or_opt(py, object).map(|o| o.to_owned()) };
+    let owned = |object| unsafe { Borrowed::from_ptr_or_opt(py, object).map(Borrowed::to_owned) };
     Ok(MessageArguments {
         buffers: owned(buffers).ok_or(Error::Memory)?,
         ancdata: owned(ancdata),
@@ -309,7 +343,8 @@ pub fn ancillary_item(item: &Bound<'_, PyAny>) -> Result<(c_int, c_int, Buffer)>
 /// One buffer of `recvmsg_into`: `w*`.
 pub fn writable_item(item: &Bound<'_, PyAny>) -> Result<Buffer> {
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
-    let format = c"w*;recvmsg_into() argument 1 must be an iterable of single-segment read-write buffers";
+    let format =
+        c"w*;recvmsg_into() argument 1 must be an iterable of single-segment read-write buffers";
     // SAFETY: the view is what the format's only unit asks for; on success it is filled in and its
     // release is left to us.
     unsafe {
@@ -344,7 +379,13 @@ pub fn two_or_three_numbers(
         return Ok((first, second, third));
     }
     let (mut first, mut second, mut third): (c_int, c_int, c_int) = (0, 0, 0);
-    parse_tuple!(arguments, format, &raw mut first, &raw mut second, &raw mut third)?;
+    parse_tuple!(
+        arguments,
+        format,
+        &raw mut first,
+        &raw mut second,
+        &raw mut third
+    )?;
     Ok((first, second, third))
 }
 
@@ -360,16 +401,25 @@ pub enum OptionValue {
 /// arguments is what is wrong with them for the last.
 pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValue)> {
     let (mut level, mut name, mut number): (c_int, c_int, c_int) = (0, 0, 0);
-    if let (3, Some(first), Some(second), Some(third)) =
-        (arguments.len(), arguments.get(0), arguments.get(1), arguments.get(2))
-        && let (Some(level), Some(name), Some(number)) =
-            (small_int(first), small_int(second), small_int(third))
+    if let (3, Some(first), Some(second), Some(third)) = (
+        arguments.len(),
+        arguments.get(0),
+        arguments.get(1),
+        arguments.get(2),
+    ) && let (Some(level), Some(name), Some(number)) =
+        (small_int(first), small_int(second), small_int(third))
     {
         return Ok((level, name, OptionValue::Number(number)));
     }
     let py = arguments.py;
     let format = c"iii:setsockopt";
-    let numbers = parse_tuple!(arguments, format, &raw mut level, &raw mut name, &raw mut number);
+    let numbers = parse_tuple!(
+        arguments,
+        format,
+        &raw mut level,
+        &raw mut name,
+        &raw mut number
+    );
     if numbers.is_ok() {
         return Ok((level, name, OptionValue::Number(number)));
     }
@@ -390,9 +440,19 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
     let format = c"iiy*:setsockopt";
-    parse_tuple!(arguments, format, &raw mut level, &raw mut name, view.as_mut_ptr())?;
+    parse_tuple!(
+        arguments,
+        format,
+        &raw mut level,
+        &raw mut name,
+        view.as_mut_ptr()
+    )?;
     // SAFETY: the parser has filled the view in and leaves its release to us.
-    Ok((level, name, OptionValue::Bytes(unsafe { Buffer::from_view(view.assume_init()) })))
+    Ok((
+        level,
+        name,
+        OptionValue::Bytes(unsafe { Buffer::from_view(view.assume_init()) }),
+    ))
 }
 
 /// A single `int` argument, as `PyLong_AsInt` takes it.
@@ -400,23 +460,35 @@ pub fn number(object: &Bound<'_, PyAny>) -> Result<c_int> {
     let mut overflow = 0;
     // SAFETY: the object is alive; an exception shows as -1 and is looked for.
     let value = unsafe { ffi::PyLong_AsLongAndOverflow(object.as_ptr(), &raw mut overflow) };
-    if value == -1 && overflow == 0 && let Some(error) = PyErr::take(object.py()) {
+    if value == -1
+        && overflow == 0
+        && let Some(error) = PyErr::take(object.py())
+    {
         return Err(error.into());
     }
-    if overflow == 0 && let Ok(value) = c_int::try_from(value) {
+    if overflow == 0
+        && let Ok(value) = c_int::try_from(value)
+    {
         return Ok(value);
     }
-    Err(Error::Overflow("Python int too large to convert to C int".to_owned()))
+    Err(Error::Overflow(
+        "Python int too large to convert to C int".to_owned(),
+    ))
 }
 
 /// A descriptor, as CPython's `fileno` argument takes it: a C long, cut to an int.
 pub fn descriptor(object: &Bound<'_, PyAny>) -> Result<c_int> {
     // SAFETY: the object is alive; an exception shows as -1 and is looked for.
     let value = unsafe { ffi::PyLong_AsLong(object.as_ptr()) };
-    if value == -1 && let Some(error) = PyErr::take(object.py()) {
+    if value == -1
+        && let Some(error) = PyErr::take(object.py())
+    {
         return Err(error.into());
     }
-    #[allow(clippy::cast_possible_truncation, reason = "CPython cuts it, and programs see that")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "CPython cuts it, and programs see that"
+    )]
     Ok(value as c_int)
 }
 
@@ -441,7 +513,12 @@ pub fn inet_members<'py>(
     }
     // SAFETY: a tuple, and one pointer of the format's type for each of its units.
     let parsed = unsafe {
-        ffi::PyArg_ParseTuple(tuple.as_ptr(), format.as_ptr(), &raw mut host, &raw mut port)
+        ffi::PyArg_ParseTuple(
+            tuple.as_ptr(),
+            format.as_ptr(),
+            &raw mut host,
+            &raw mut port,
+        )
     };
     finish_members(tuple, parsed, host, port, 0, 0)
 }
@@ -485,10 +562,41 @@ fn finish_members<'py>(
     }
     // SAFETY: on success `host` is an item of the tuple, which is alive.
     let host = unsafe { Borrowed::from_ptr(tuple.py(), host) }.to_owned();
-    Ok(InetMembers { host, port, flowinfo, scope_id })
+    Ok(InetMembers {
+        host,
+        port,
+        flowinfo,
+        scope_id,
+    })
 }
 
 /// The bytes of an object that is not str, as `PyArg_Parse(.., "y*")` takes them.
 pub fn bytes_like(object: &Bound<'_, PyAny>) -> Result<Buffer> {
     Ok(Buffer::readable(object)?)
+}
+
+/// A path by the filesystem encoding, NULs and all (PEP 383).
+pub fn encoded_path<'py>(path: &Bound<'py, PyString>) -> Result<Bound<'py, PyBytes>> {
+    // SAFETY: a str that is alive; the result is a new bytes object or an exception.
+    unsafe {
+        let encoded = ffi::PyUnicode_EncodeFSDefault(path.as_ptr());
+        Ok(Bound::from_owned_ptr_or_err(path.py(), encoded)?.cast_into_unchecked())
+    }
+}
+
+/// The type's name as C code sees it (`tp_name`), which for types made in C has the module in it.
+pub fn type_name(object: &Bound<'_, PyAny>) -> String {
+    let class = object.get_type();
+    let name = class
+        .name()
+        .map_or_else(|_| String::new(), |name| name.to_string());
+    // SAFETY: a type object that is alive.
+    let flags = unsafe { ffi::PyType_GetFlags(class.as_type_ptr()) };
+    if flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
+        return name;
+    }
+    match class.module() {
+        Ok(module) if module != "builtins" => format!("{module}.{name}"),
+        _ => name,
+    }
 }

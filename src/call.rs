@@ -44,11 +44,8 @@ enum Manner {
 const PLAIN_RECEIVE: i32 =
     libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL;
 /// The same for sending.
-const PLAIN_SEND: i32 = libc::MSG_NOSIGNAL
-    | libc::MSG_MORE
-    | libc::MSG_DONTROUTE
-    | libc::MSG_CONFIRM
-    | libc::MSG_EOR;
+const PLAIN_SEND: i32 =
+    libc::MSG_NOSIGNAL | libc::MSG_MORE | libc::MSG_DONTROUTE | libc::MSG_CONFIRM | libc::MSG_EOR;
 
 fn manner(socket: &Socket, timeout: Timeout, interest: Interest, flags: i32) -> Manner {
     let plain = match interest {
@@ -97,7 +94,9 @@ impl Slice {
         if !sys::is_main_thread() {
             return None;
         }
-        let slice = self.0.map_or(Self::FIRST, |before| (before * 2).min(Self::LONGEST));
+        let slice = self
+            .0
+            .map_or(Self::FIRST, |before| (before * 2).min(Self::LONGEST));
         self.0 = Some(slice);
         self.0
     }
@@ -110,10 +109,10 @@ impl Progress<'_> {
             Manner::Wait | Manner::Try => libc::MSG_DONTWAIT,
             Manner::Kernel | Manner::WaitThenKernel => 0,
         };
-        if self.manner == Manner::WaitThenKernel {
-            if let Some(pause) = self.wait() {
-                return pause;
-            }
+        if self.manner == Manner::WaitThenKernel
+            && let Some(pause) = self.wait()
+        {
+            return pause;
         }
         loop {
             match op(self.call.fd(), added) {
@@ -225,7 +224,9 @@ fn send_until(
             return (sent, Err(error.into()));
         }
         if progress.timeout != Timeout::Block {
-            let deadline = *progress.deadline.get_or_insert_with(|| Deadline::after(progress.timeout));
+            let deadline = *progress
+                .deadline
+                .get_or_insert_with(|| Deadline::after(progress.timeout));
             if progress.timeout != Timeout::NonBlock
                 && deadline.left().is_some_and(|left| left.is_zero())
             {
@@ -263,11 +264,10 @@ pub fn send(
     if !waits_for_all {
         return progress.run(py, &mut |fd, added| op(fd, added, 0));
     }
-    match send_until(py, &mut progress, len, op) {
-        (sent, Ok(())) => Ok(sent),
-        (0, Err(error)) => Err(error),
-        (_, Err(error @ Error::Raised(_))) => Err(error),
-        (sent, Err(_)) => Ok(sent),
+    let (sent, ended) = send_until(py, &mut progress, len, op);
+    match ended {
+        Err(error) if sent == 0 || matches!(error, Error::Raised(_)) => Err(error),
+        _ => Ok(sent),
     }
 }
 
@@ -318,12 +318,13 @@ pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()
     }
     progress.deadline = Some(Deadline::after(progress.timeout));
     progress.manner = Manner::WaitThenKernel;
-    progress.run(py, &mut |fd, _| {
-        match sys::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_ERROR)? {
+    progress.run(
+        py,
+        &mut |fd, _| match sys::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_ERROR)? {
             0 | libc::EISCONN => Ok(()),
             error => Err(Errno(error)),
-        }
-    })
+        },
+    )
 }
 
 /// close(2), which may linger.

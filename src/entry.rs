@@ -16,12 +16,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::arguments::Arguments;
-use crate::errors;
+use crate::errors::{self, Returned};
 use crate::socket::Socket;
 use crate::{message, options, transfer};
-
-/// What a method gives.
-pub type Returned<'py> = PyResult<Bound<'py, PyAny>>;
 
 /// Runs a method for the interpreter.
 ///
@@ -107,13 +104,18 @@ macro_rules! positional {
             unsafe {
                 enter(this, |socket| {
                     let py = socket.py();
-                    $method(socket, Arguments::from_fastcall(py, start, count, ptr::null_mut()))
+                    $method(
+                        socket,
+                        Arguments::from_fastcall(py, start, count, ptr::null_mut()),
+                    )
                 })
             }
         }
         Entry {
             name: $name,
-            function: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
+            function: ffi::PyMethodDefPointer {
+                PyCFunctionFast: entry,
+            },
             flags: ffi::METH_FASTCALL,
         }
     }};
@@ -139,7 +141,9 @@ macro_rules! keywords {
         }
         Entry {
             name: $name,
-            function: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
+            function: ffi::PyMethodDefPointer {
+                PyCFunctionFastWithKeywords: entry,
+            },
             flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         }
     }};

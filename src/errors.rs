@@ -3,9 +3,8 @@
 use std::any::Any;
 
 use pyo3::exceptions::{
-    PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning,
-    PyRuntimeWarning, PySystemError, PyTimeoutError,
-    PyTypeError, PyValueError,
+    PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeWarning, PySystemError,
+    PyTimeoutError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,6 +33,9 @@ pub enum Error {
 
 /// What the rooms below the class give.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a method gives to Python.
+pub type Returned<'py> = PyResult<Bound<'py, PyAny>>;
 
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
@@ -146,5 +148,7 @@ pub fn warn_of_unclosed(socket: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = socket.py();
     let text = format!("unclosed {}", socket.repr()?);
     let category = py.get_type::<PyResourceWarning>();
-    py.import("warnings")?.call_method1("warn", (text, category, 1, socket)).map(drop)
+    py.import("warnings")?
+        .call_method1("warn", (text, category, 1, socket))
+        .map(drop)
 }

@@ -1,11 +1,16 @@
 //! `rsnet._rsnet`: the export list and nothing else.
 
-#![allow(missing_docs, reason = "an extension module has no Rust API: its doc strings are Python's")]
+#![allow(
+    missing_docs,
+    reason = "an extension module has no Rust API: its doc strings are Python's"
+)]
 
 mod address;
 mod arguments;
+mod audit;
 mod buffer;
 mod call;
+mod construct;
 mod entry;
 mod errors;
 mod message;
@@ -20,9 +25,11 @@ mod _rsnet {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::construct::is_native_descriptor;
+    #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]
-    use crate::socket::{Socket, is_native_descriptor};
+    use crate::socket::Socket;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,8 +4,8 @@
 use std::ffi::c_int;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
-use pyo3::ffi::Py_ssize_t;
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::Py_ssize_t;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use rsnet_core::cmsg::{self, Item, Message, Messages};
@@ -15,14 +15,11 @@ use rsnet_core::sys::{self, ReadableMemory, Received, WritableMemory};
 
 use crate::address;
 use crate::arguments::{self, Arguments};
+use crate::audit::audit;
 use crate::buffer::{Buffer, UnfinishedBytes};
 use crate::call;
-use crate::entry::Returned;
-use crate::errors::{self, Error, Result};
-use crate::socket::{Socket, audit};
-use crate::transfer::address_argument;
-
-type This<'a, 'py> = &'a Bound<'py, Socket>;
+use crate::errors::{self, Error, Result, Returned};
+use crate::socket::This;
 
 /// CPython's bound on control data: what a socklen_t holds for certain.
 const MOST_CONTROL_BYTES: usize = 0x7fff_ffff;
@@ -43,7 +40,7 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let py = this.py();
     let given = arguments::message(&given)?;
     let to = match &given.address {
-        Some(address) => Some(address_argument(this, address, "sendmsg")?),
+        Some(address) => Some(address::argument(this.get().family(), address, "sendmsg")?),
         None => None,
     };
     audit(py, "socket.sendmsg", (this, given.address.as_ref()))?;
@@ -102,26 +99,27 @@ pub fn sendmsg_afalg<'py>(_this: This<'_, 'py>, _given: Arguments<'_, 'py>) -> R
 
 pub fn recvmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (wanted, room, flags) = arguments::two_sizes_and_flags(&given, c"n|ni:recvmsg")?;
-    let wanted = usize::try_from(wanted)
-        .map_err(|_| Error::Value("negative buffer size in recvmsg()"))?;
+    let wanted =
+        usize::try_from(wanted).map_err(|_| Error::Value("negative buffer size in recvmsg()"))?;
     let bytes = UnfinishedBytes::with_len(this.py(), wanted)?;
-    let mut arrived = receive(this, &[bytes.memory(0)], room, flags)?;
+    let arrived = receive(this, &[bytes.memory(0)], room, flags)?;
     let bytes = bytes.finish(arrived.received.bytes);
-    arrived.to_python(this.py(), bytes.into_any())
+    arrived.into_python(this.py(), bytes.into_any())
 }
 
 pub fn recvmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
-    let (buffers, room, flags) =
-        arguments::object_size_and_flags(&given, c"O|ni:recvmsg_into")?;
+    let (buffers, room, flags) = arguments::object_size_and_flags(&given, c"O|ni:recvmsg_into")?;
     let buffers = collect(&buffers, "recvmsg_into() argument 1 must be an iterable")?
         .iter()
         .map(arguments::writable_item)
         .collect::<Result<Vec<_>>>()?;
-    let parts: Vec<WritableMemory> =
-        buffers.iter().map(|buffer| buffer.memory_to_write(buffer.len())).collect();
-    let mut arrived = receive(this, &parts, room, flags)?;
+    let parts: Vec<WritableMemory> = buffers
+        .iter()
+        .map(|buffer| buffer.memory_to_write(buffer.len()))
+        .collect();
+    let arrived = receive(this, &parts, room, flags)?;
     let count = arrived.received.bytes.into_pyobject(this.py())?;
-    arrived.to_python(this.py(), count.into_any())
+    arrived.into_python(this.py(), count.into_any())
 }
 
 /// A received message, before Python has it.
@@ -153,12 +151,17 @@ fn receive(
     })?;
     control.truncate(received.control_bytes);
     let descriptors = sys::adopt_descriptors(&control);
-    Ok(Arrived { received, control, descriptors, from })
+    Ok(Arrived {
+        received,
+        control,
+        descriptors,
+        from,
+    })
 }
 
 impl Arrived {
     /// `(data, ancdata, msg_flags, address)`.
-    fn to_python<'py>(&mut self, py: Python<'py>, data: Bound<'py, PyAny>) -> Returned<'py> {
+    fn into_python<'py>(self, py: Python<'py>, data: Bound<'py, PyAny>) -> Returned<'py> {
         let ancdata = PyList::empty(py);
         for item in Messages::new(&self.control) {
             if item.is_cut_short() {
@@ -170,7 +173,7 @@ impl Arrived {
         }
         let from = address::to_python(py, &self.from.address())?;
         let result = (data, ancdata, self.received.flags, from).into_pyobject(py)?;
-        for descriptor in self.descriptors.drain(..) {
+        for descriptor in self.descriptors {
             // Python has the number now.
             let _ = descriptor.into_raw_fd();
         }
@@ -180,5 +183,7 @@ impl Arrived {
 
 fn to_tuple<'py>(py: Python<'py>, message: &Message<'_>) -> Returned<'py> {
     let data = PyBytes::new(py, message.data);
-    Ok((message.level, message.kind, data).into_pyobject(py)?.into_any())
+    Ok((message.level, message.kind, data)
+        .into_pyobject(py)?
+        .into_any())
 }

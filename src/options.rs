@@ -11,11 +11,8 @@ use rsnet_core::sys::{self, ReadableMemory};
 
 use crate::arguments::{self, Arguments, OptionValue};
 use crate::call;
-use crate::entry::Returned;
-use crate::errors::{Error, Result};
-use crate::socket::Socket;
-
-type This<'a, 'py> = &'a Bound<'py, Socket>;
+use crate::errors::{Error, Result, Returned};
+use crate::socket::This;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -89,7 +86,9 @@ fn set_timeout(this: This<'_, '_>, timeout_ns: i64) -> Result<()> {
         // Non-blocking before and after: nothing to tell the kernel, but a closed socket says so.
         return socket.descriptor().enter().map(drop).map_err(Error::from);
     }
-    call::prompt(this.py(), socket, |fd| sys::set_nonblocking(fd, timeout_ns >= 0))
+    call::prompt(this.py(), socket, |fd| {
+        sys::set_nonblocking(fd, timeout_ns >= 0)
+    })
 }
 
 pub fn settimeout<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
@@ -123,7 +122,11 @@ pub fn has_kernel_timeouts(fd: RawFd) -> bool {
     let is_set = |option| {
         let mut value = [0; 16];
         let len = sys::getsockopt(fd, libc::SOL_SOCKET, option, &mut value).unwrap_or(0);
-        let unset: &[u8] = if option == libc::SO_RCVLOWAT { &1i32.to_ne_bytes() } else { &[0; 16] };
+        let unset: &[u8] = if option == libc::SO_RCVLOWAT {
+            &1i32.to_ne_bytes()
+        } else {
+            &[0; 16]
+        };
         value.iter().take(len).ne(unset.iter().take(len))
     };
     KERNEL_TIMEOUTS.into_iter().any(is_set)
@@ -132,15 +135,23 @@ pub fn has_kernel_timeouts(fd: RawFd) -> bool {
 pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (level, name, value) = arguments::option(&given)?;
     let set = |memory| {
-        call::prompt(this.py(), this.get(), |fd| sys::setsockopt(fd, level, name, memory))
+        call::prompt(this.py(), this.get(), |fd| {
+            sys::setsockopt(fd, level, name, memory)
+        })
     };
     match &value {
         OptionValue::Number(number) => {
             let bytes = number.to_ne_bytes();
-            set(ReadableMemory { start: bytes.as_ptr(), len: bytes.len() })?;
+            set(ReadableMemory {
+                start: bytes.as_ptr(),
+                len: bytes.len(),
+            })?;
         }
         OptionValue::Null(len) => {
-            set(ReadableMemory { start: std::ptr::null(), len: *len as usize })?;
+            set(ReadableMemory {
+                start: std::ptr::null(),
+                len: *len as usize,
+            })?;
         }
         OptionValue::Bytes(buffer) => set(buffer.memory())?,
     }
@@ -157,16 +168,16 @@ pub fn getsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     let (level, name, len) = arguments::two_or_three_numbers(&given, c"ii|i:getsockopt")?;
     let py = this.py();
     if len == 0 {
-        let number =
-            call::prompt(py, this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
+        let number = call::prompt(py, this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
         return Ok(number.into_pyobject(py)?.into_any());
     }
     if !(1..=MOST_BYTES).contains(&len) {
         return Err(Error::OsText("getsockopt buflen out of range").into());
     }
     let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-    let filled =
-        call::prompt(py, this.get(), |fd| sys::getsockopt(fd, level, name, &mut value))?;
+    let filled = call::prompt(py, this.get(), |fd| {
+        sys::getsockopt(fd, level, name, &mut value)
+    })?;
     value.truncate(filled);
     Ok(PyBytes::new(py, &value).into_any())
 }

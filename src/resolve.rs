@@ -17,7 +17,7 @@ use rsnet_core::sockaddr::Address;
 use rsnet_core::sys;
 
 use crate::address;
-use crate::socket::audit;
+use crate::audit::audit;
 
 /// Answers `socket.getaddrinfo` for a numeric host and port; None if it takes the resolver.
 ///
@@ -45,12 +45,18 @@ pub fn numeric_addrinfo<'py>(
     proto: &Bound<'py, PyAny>,
     flags: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyList>>> {
-    let (Some(number), Some(family_number), Some(kind), Some(protocol), Some(flag_bits)) =
-        (port_number(port), small(family), small(r#type), small(proto), small(flags))
-    else {
+    let (Some(number), Some(family_number), Some(kind), Some(protocol), Some(flag_bits)) = (
+        port_number(port),
+        small(family),
+        small(r#type),
+        small(proto),
+        small(flags),
+    ) else {
         return Ok(None);
     };
-    let Some(address) = literal(host, number) else { return Ok(None) };
+    let Some(address) = literal(host, number) else {
+        return Ok(None);
+    };
     let native = match address {
         Address::V4(_) => libc::AF_INET,
         _ => libc::AF_INET6,
@@ -66,8 +72,14 @@ pub fn numeric_addrinfo<'py>(
         flags: flag_bits,
         has_service: !port.is_none(),
     };
-    let Some(shape) = shape(py, question)? else { return Ok(None) };
-    audit(py, "socket.getaddrinfo", (host, port, family, r#type, proto))?;
+    let Some(shape) = shape(py, question)? else {
+        return Ok(None);
+    };
+    audit(
+        py,
+        "socket.getaddrinfo",
+        (host, port, family, r#type, proto),
+    )?;
     let sockaddr = address::to_python(py, &address)?;
     let answer = PyList::empty(py);
     for entry in shape {
@@ -131,24 +143,47 @@ fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
     static SHAPES: Mutex<Option<HashMap<Question, Shape>>> = Mutex::new(None);
     // Never held while Python runs.
     let known = || SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
-    let copied = known().as_ref().and_then(|shapes| shapes.get(&question)).map(|shape| {
-        shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect()
-    });
+    let copied = known()
+        .as_ref()
+        .and_then(|shapes| shapes.get(&question))
+        .map(|shape| {
+            shape
+                .iter()
+                .map(|entry| entry.each_ref().map(|part| part.clone_ref(py)))
+                .collect()
+        });
     if copied.is_some() {
         return Ok(copied);
     }
-    let Ok(shape) = ask(py, question) else { return Ok(None) };
-    let copy = shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect();
-    let _replaced = known().get_or_insert_with(HashMap::new).insert(question, copy);
+    let Ok(shape) = ask(py, question) else {
+        return Ok(None);
+    };
+    let copy = shape
+        .iter()
+        .map(|entry| entry.each_ref().map(|part| part.clone_ref(py)))
+        .collect();
+    let _replaced = known()
+        .get_or_insert_with(HashMap::new)
+        .insert(question, copy);
     Ok(Some(shape))
 }
 
 fn ask(py: Python<'_>, question: Question) -> PyResult<Shape> {
     static GETADDRINFO: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let standard = GETADDRINFO.import(py, "socket", "getaddrinfo")?;
-    let host = if question.native == libc::AF_INET { "127.0.0.1" } else { "::1" };
+    let host = if question.native == libc::AF_INET {
+        "127.0.0.1"
+    } else {
+        "::1"
+    };
     let port = question.has_service.then_some(1);
-    let Question { family, kind, protocol, flags, .. } = question;
+    let Question {
+        family,
+        kind,
+        protocol,
+        flags,
+        ..
+    } = question;
     let answer = standard.call1((host, port, family, kind, protocol, flags))?;
     let entry = |entry: PyResult<Bound<'_, PyAny>>| {
         let entry = entry?.cast_into::<PyTuple>().map_err(PyErr::from)?;

@@ -10,17 +10,14 @@ use rsnet_core::descriptor::Interest;
 use rsnet_core::errno::{self, Errno};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
-use socket2::SockAddr;
 
-use crate::address;
+use crate::address::{self, names_peer};
 use crate::arguments::{self, Arguments};
+use crate::audit::audit;
 use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
 use crate::call;
-use crate::entry::Returned;
-use crate::errors::{self, Error, Result};
-use crate::socket::{Socket, audit};
-
-type This<'a, 'py> = &'a Bound<'py, Socket>;
+use crate::errors::{self, Error, Result, Returned};
+use crate::socket::This;
 
 fn none(py: Python<'_>) -> Bound<'_, PyAny> {
     py.None().into_bound(py)
@@ -33,7 +30,12 @@ fn count(py: Python<'_>, count: usize) -> Returned<'_> {
 // Names.
 
 pub fn fileno<'py>(this: This<'_, 'py>) -> Returned<'py> {
-    Ok(this.get().descriptor().fd().into_pyobject(this.py())?.into_any())
+    Ok(this
+        .get()
+        .descriptor()
+        .fd()
+        .into_pyobject(this.py())?
+        .into_any())
 }
 
 pub fn getsockname<'py>(this: This<'_, 'py>) -> Returned<'py> {
@@ -56,32 +58,11 @@ fn name<'py>(
 pub fn bind<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = this.py();
     let socket = this.get();
-    let to = address_argument(this, argument, "bind")?;
+    let to = address::argument(this.get().family(), argument, "bind")?;
     audit(py, "socket.bind", (this, argument))?;
     call::prompt(py, socket, |fd| sys::bind(fd, &to))
         .map_err(|error| names_peer(error, "bind to", argument))?;
     Ok(none(py))
-}
-
-/// The address argument of `caller`.
-pub fn address_argument(
-    this: This<'_, '_>,
-    argument: &Bound<'_, PyAny>,
-    caller: &str,
-) -> Result<SockAddr> {
-    address::from_python(this.get().family(), argument, caller)
-        .map_err(|error| match error {
-            Error::Host(_) => names_peer(error, caller, argument),
-            other => other,
-        })
-}
-
-/// The error with a note that says what was being done, and with whom.
-fn names_peer(error: Error, doing: &str, peer: &Bound<'_, PyAny>) -> Error {
-    errors::noted(peer.py(), error, || {
-        let peer = peer.repr().map_or_else(|_| String::from("?"), |repr| repr.to_string());
-        format!("{doing} {peer}")
-    })
 }
 
 // Connections.
@@ -105,7 +86,7 @@ pub fn accept<'py>(this: This<'_, 'py>) -> Returned<'py> {
 
 pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = this.py();
-    let to = address_argument(this, argument, "connect")?;
+    let to = address::argument(this.get().family(), argument, "connect")?;
     audit(py, "socket.connect", (this, argument))?;
     call::connect(py, this.get(), &to)
         .map_err(|error| names_peer(error, "connect to", argument))?;
@@ -114,7 +95,7 @@ pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Return
 
 pub fn connect_ex<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = this.py();
-    let to = address_argument(this, argument, "connect_ex")?;
+    let to = address::argument(this.get().family(), argument, "connect_ex")?;
     audit(py, "socket.connect", (this, argument))?;
     let errno = match call::connect(py, this.get(), &to) {
         Ok(()) => 0,
@@ -152,7 +133,12 @@ pub fn finalize<'py>(this: This<'_, 'py>) -> Returned<'py> {
 }
 
 pub fn detach<'py>(this: This<'_, 'py>) -> Returned<'py> {
-    Ok(this.get().descriptor().detach().into_pyobject(this.py())?.into_any())
+    Ok(this
+        .get()
+        .descriptor()
+        .detach()
+        .into_pyobject(this.py())?
+        .into_any())
 }
 
 // Receiving.
@@ -187,7 +173,10 @@ fn received<'py>(
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
     if wanted <= SCRATCH_BYTES {
-        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
+        let memory = WritableMemory {
+            len: wanted,
+            ..buffer::scratch()
+        };
         let count = receive(memory)?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
@@ -214,7 +203,9 @@ fn rest_of_stream<'py>(
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
     let more = |fd| sys::bytes_to_read(fd);
-    let waiting = call::prompt(py, this.get(), more).unwrap_or(0).min(wanted - count);
+    let waiting = call::prompt(py, this.get(), more)
+        .unwrap_or(0)
+        .min(wanted - count);
     if waiting == 0 {
         return Ok(buffer::bytes_from_scratch(py, count));
     }
@@ -222,13 +213,14 @@ fn rest_of_stream<'py>(
     bytes.copy_from_scratch(count);
     let memory = bytes.memory(count);
     // Whatever goes wrong here will go wrong again in the next call; this one has data to give.
-    let again = call::prompt(py, this.get(), |fd| sys::recv(fd, memory, libc::MSG_DONTWAIT));
+    let again = call::prompt(py, this.get(), |fd| {
+        sys::recv(fd, memory, libc::MSG_DONTWAIT)
+    });
     Ok(bytes.finish(count + again.unwrap_or(0)))
 }
 
 pub fn recv_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
-    let (memory, wanted, flags) =
-        arguments::writable_size_and_flags(&given, c"w*|ni:recv_into")?;
+    let (memory, wanted, flags) = arguments::writable_size_and_flags(&given, c"w*|ni:recv_into")?;
     let wanted = size(wanted, "negative buffersize in recv_into")?;
     let memory = portion(&memory, wanted, "buffer too small for requested bytes")?;
     if memory.len == 0 {
@@ -255,7 +247,10 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let mut from = AddressBuffer::default();
     // With an address the memory for all of it is taken: what comes is a datagram, whole.
     let bytes = if wanted <= SCRATCH_BYTES {
-        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
+        let memory = WritableMemory {
+            len: wanted,
+            ..buffer::scratch()
+        };
         let count = receive_from(this, memory, flags, &mut from)?;
         buffer::bytes_from_scratch(this.py(), count)
     } else {
@@ -282,7 +277,11 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     let (memory, wanted, flags) =
         arguments::writable_size_and_flags(&given, c"w*|ni:recvfrom_into")?;
     let wanted = size(wanted, "negative buffersize in recvfrom_into")?;
-    let memory = portion(&memory, wanted, "nbytes is greater than the length of the buffer")?;
+    let memory = portion(
+        &memory,
+        wanted,
+        "nbytes is greater than the length of the buffer",
+    )?;
     let mut from = AddressBuffer::default();
     let received = receive_from(this, memory, flags, &mut from)?;
     let from = address::to_python(this.py(), &from.address())?;
@@ -294,9 +293,13 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
 pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:send")?;
     let memory = data.memory();
-    let sent = call::send(this.py(), this.get(), flags, memory.len, |fd, added, gone| {
-        sys::send(fd, memory.after(gone), flags | added)
-    })?;
+    let sent = call::send(
+        this.py(),
+        this.get(),
+        flags,
+        memory.len,
+        |fd, added, gone| sys::send(fd, memory.after(gone), flags | added),
+    )?;
     count(this.py(), sent)
 }
 
@@ -324,7 +327,7 @@ fn stopped(py: Python<'_>, error: Error, sent: usize, memory: ReadableMemory) ->
 pub fn sendto<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (data, flags, argument) = arguments::buffer_flags_and_address(&given)?;
     let py = this.py();
-    let to = address_argument(this, &argument, "sendto")?;
+    let to = address::argument(this.get().family(), &argument, "sendto")?;
     audit(py, "socket.sendto", (this, &argument))?;
     let memory = data.memory();
     let sent = call::send(py, this.get(), flags, memory.len, |fd, added, gone| {

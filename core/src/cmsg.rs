@@ -33,12 +33,18 @@ pub fn space(data_bytes: usize) -> Option<usize> {
 /// Appends one control message.
 pub fn push(control: &mut Vec<u8>, level: c_int, kind: c_int, data: &[u8]) {
     let start = control.len();
-    let Some(room) = space(data.len()) else { return };
+    let Some(room) = space(data.len()) else {
+        return;
+    };
     control.resize(start + room, 0);
     let message = &mut control[start..];
     let len = (DATA + data.len()).to_ne_bytes();
     // On a big-endian machine with a narrower cmsg_len the low bytes come last.
-    let len = if cfg!(target_endian = "big") { &len[len.len() - LEN_BYTES..] } else { &len[..LEN_BYTES] };
+    let len = if cfg!(target_endian = "big") {
+        &len[len.len() - LEN_BYTES..]
+    } else {
+        &len[..LEN_BYTES]
+    };
     message[..LEN_BYTES].copy_from_slice(len);
     message[LEVEL..LEVEL + size_of::<c_int>()].copy_from_slice(&level.to_ne_bytes());
     message[TYPE..TYPE + size_of::<c_int>()].copy_from_slice(&kind.to_ne_bytes());
@@ -95,7 +101,11 @@ fn c_int_at(bytes: &[u8], offset: usize) -> c_int {
 
 fn len_of(message: &[u8]) -> usize {
     let mut len = [0; size_of::<usize>()];
-    let start = if cfg!(target_endian = "big") { len.len() - LEN_BYTES } else { 0 };
+    let start = if cfg!(target_endian = "big") {
+        len.len() - LEN_BYTES
+    } else {
+        0
+    };
     len[start..start + LEN_BYTES].copy_from_slice(&message[..LEN_BYTES]);
     usize::from_ne_bytes(len)
 }
@@ -115,11 +125,17 @@ impl<'a> Iterator for Messages<'a> {
         }
         let whole = len <= here.len();
         let data = here.get(DATA..len.min(here.len())).unwrap_or_default();
-        let message = Message { level: c_int_at(here, LEVEL), kind: c_int_at(here, TYPE), data };
+        let message = Message {
+            level: c_int_at(here, LEVEL),
+            kind: c_int_at(here, TYPE),
+            data,
+        };
         if !whole {
             return Some(Item::Truncated(message));
         }
-        self.rest = align(len).and_then(|next| here.get(next..)).unwrap_or_default();
+        self.rest = align(len)
+            .and_then(|next| here.get(next..))
+            .unwrap_or_default();
         Some(Item::Whole(message))
     }
 }
@@ -133,7 +149,14 @@ pub fn descriptors(control: &[u8]) -> impl Iterator<Item = c_int> {
             Item::Malformed => None,
         })
         .filter(|message| message.level == libc::SOL_SOCKET && message.kind == libc::SCM_RIGHTS)
-        .flat_map(|message| message.data.as_chunks().0.iter().map(|fd| c_int::from_ne_bytes(*fd)))
+        .flat_map(|message| {
+            message
+                .data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|fd| c_int::from_ne_bytes(*fd))
+        })
 }
 
 #[cfg(test)]
@@ -146,8 +169,8 @@ mod tests {
             // SAFETY-free: the libc crate's macros are pure arithmetic, but marked unsafe; the
             // figures are CMSG_SPACE on every Linux: header and data, each rounded up.
             let word = size_of::<usize>();
-            let expected = HEADER_BYTES.next_multiple_of(word)
-                + (data_bytes as usize).next_multiple_of(word);
+            let expected =
+                HEADER_BYTES.next_multiple_of(word) + (data_bytes as usize).next_multiple_of(word);
             assert_eq!(space(data_bytes as usize), Some(expected));
         }
         assert_eq!(space(usize::MAX), None);
@@ -160,15 +183,28 @@ mod tests {
         push(&mut control, 1, 2, b"abc");
         push(&mut control, 3, 4, b"");
         let items: Vec<_> = Messages::new(&control).collect();
-        let first = Message { level: 1, kind: 2, data: b"abc" };
-        let second = Message { level: 3, kind: 4, data: b"" };
+        let first = Message {
+            level: 1,
+            kind: 2,
+            data: b"abc",
+        };
+        let second = Message {
+            level: 3,
+            kind: 4,
+            data: b"",
+        };
         assert_eq!(items, [Item::Whole(first), Item::Whole(second)]);
     }
 
     #[test]
     fn truncated_and_malformed() {
         let mut control = Vec::new();
-        push(&mut control, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[7, 0, 0, 0, 9, 0, 0, 0]);
+        push(
+            &mut control,
+            libc::SOL_SOCKET,
+            libc::SCM_RIGHTS,
+            &[7, 0, 0, 0, 9, 0, 0, 0],
+        );
         let cut = &control[..DATA + 5];
         let item = Messages::new(cut).next();
         assert!(matches!(item, Some(Item::Truncated(message)) if message.data.len() == 5));
@@ -179,6 +215,9 @@ mod tests {
         assert_eq!(Messages::new(&zeroes[..3]).count(), 0);
         let mut huge = control;
         huge[..LEN_BYTES].fill(0xff);
-        assert!(matches!(Messages::new(&huge).next(), Some(Item::Truncated(_))));
+        assert!(matches!(
+            Messages::new(&huge).next(),
+            Some(Item::Truncated(_))
+        ));
     }
 }

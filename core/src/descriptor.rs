@@ -143,7 +143,11 @@ impl Descriptor {
             epoch: before & EPOCH,
             generation: self.generation.load(Ordering::Relaxed),
         };
-        if call.fd < 0 { Err(Errno(libc::EBADF)) } else { Ok(call) }
+        if call.fd < 0 {
+            Err(Errno(libc::EBADF))
+        } else {
+            Ok(call)
+        }
     }
 
     fn id(&self) -> usize {
@@ -156,7 +160,10 @@ impl Descriptor {
             let epoch = (state + (add & EPOCH)) & EPOCH;
             Some(fd_bits(fd) | (state & (CALLS | RETIRED)) | epoch | (add & RETIRED))
         };
-        match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
+        match self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange)
+        {
             Ok(before) | Err(before) => before,
         }
     }
@@ -165,10 +172,17 @@ impl Descriptor {
     fn retire(&self) -> bool {
         let exchange = |state: u64| {
             let epoch = (state + EPOCH_STEP) & EPOCH;
-            let retired = if state & CALLS > 0 { RETIRED } else { state & RETIRED };
+            let retired = if state & CALLS > 0 {
+                RETIRED
+            } else {
+                state & RETIRED
+            };
             Some(fd_bits(-1) | (state & CALLS) | epoch | retired)
         };
-        match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
+        match self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange)
+        {
             Ok(before) | Err(before) => before & CALLS > 0,
         }
     }
@@ -177,13 +191,20 @@ impl Descriptor {
     fn reap(&self) {
         let mut registry = registry();
         let busy = |state: u64| (state & CALLS == 0).then_some(state & !RETIRED);
-        if self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, busy).is_err() {
+        if self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, busy)
+            .is_err()
+        {
             // Another call came in meanwhile; it is the last one now.
             return;
         }
         let id = self.id();
-        let retired: Vec<RawFd> =
-            registry.retired.extract_if(.., |entry| entry.0 == id).map(|entry| entry.1).collect();
+        let retired: Vec<RawFd> = registry
+            .retired
+            .extract_if(.., |entry| entry.0 == id)
+            .map(|entry| entry.1)
+            .collect();
         drop(registry);
         for fd in retired {
             // Nobody is left to hear of an error.
@@ -261,8 +282,12 @@ impl Call<'_> {
     #[must_use]
     pub fn wait(&self, interest: Interest, deadline: Deadline, slice: Option<Duration>) -> Waited {
         let waker = Waker::of_this_thread();
-        let _waiting = waker.as_ref().map(|waker| Waiting::on(waker, self.descriptor));
-        let wake = waker.as_ref().map_or(-1, |waker| waker.event.load(Ordering::Relaxed));
+        let _waiting = waker
+            .as_ref()
+            .map(|waker| Waiting::on(waker, self.descriptor));
+        let wake = waker
+            .as_ref()
+            .map_or(-1, |waker| waker.event.load(Ordering::Relaxed));
         let slice_end = slice.map(|slice| Instant::now() + slice);
         loop {
             if self.is_closed() {
@@ -338,7 +363,11 @@ impl Waker {
         WAKER
             .try_with(|slot| {
                 let mut slot = slot.borrow_mut();
-                if slot.0.as_ref().is_none_or(|waker| waker.generation != present) {
+                if slot
+                    .0
+                    .as_ref()
+                    .is_none_or(|waker| waker.generation != present)
+                {
                     slot.0 = Self::register(present);
                 }
                 slot.0.clone()
@@ -390,7 +419,9 @@ struct ThreadWaker(Option<Arc<Waker>>);
 impl Drop for ThreadWaker {
     fn drop(&mut self) {
         if let Some(waker) = self.0.take() {
-            registry().wakers.retain(|other| !Arc::ptr_eq(other, &waker));
+            registry()
+                .wakers
+                .retain(|other| !Arc::ptr_eq(other, &waker));
             waker.close();
         }
     }
@@ -403,8 +434,11 @@ thread_local! {
 
 /// How many forks lie between this process and the one that loaded rsnet.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { wakers: Vec::new(), retired: Vec::new(), connecting: Vec::new() });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    wakers: Vec::new(),
+    retired: Vec::new(),
+    connecting: Vec::new(),
+});
 
 struct Registry {
     wakers: Vec<Arc<Waker>>,
@@ -437,7 +471,9 @@ fn registry() -> MutexGuard<'static, Registry> {
 pub fn prepare_for_forks() -> Result<()> {
     static ONCE: Once = Once::new();
     let mut result = Ok(());
-    ONCE.call_once(|| result = sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+    ONCE.call_once(|| {
+        result = sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    });
     result
 }
 
@@ -498,9 +534,15 @@ mod tests {
         let call = descriptor.enter().unwrap();
         let soon = Deadline::after(Timeout::After(1_000_000));
         assert_eq!(call.wait(Interest::Read, soon, None), Waited::TimedOut);
-        assert_eq!(call.wait(Interest::Write, soon_again(), None), Waited::Ready);
+        assert_eq!(
+            call.wait(Interest::Write, soon_again(), None),
+            Waited::Ready
+        );
         peer.write_all(b"x").unwrap();
-        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), None), Waited::Ready);
+        assert_eq!(
+            call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
+            Waited::Ready
+        );
     }
 
     fn soon_again() -> Deadline {
@@ -512,7 +554,10 @@ mod tests {
         let (descriptor, _peer) = pair();
         let call = descriptor.enter().unwrap();
         let slice = Some(Duration::from_millis(1));
-        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), slice), Waited::Sliced);
+        assert_eq!(
+            call.wait(Interest::Read, Deadline::after(FOR_EVER), slice),
+            Waited::Sliced
+        );
     }
 
     #[test]
@@ -541,7 +586,10 @@ mod tests {
             assert!(is_open(fd) && call.is_closed());
             assert!(descriptor.enter().is_err());
         });
-        assert_eq!(descriptor.state.load(Ordering::SeqCst) & (CALLS | RETIRED), 0);
+        assert_eq!(
+            descriptor.state.load(Ordering::SeqCst) & (CALLS | RETIRED),
+            0
+        );
         assert!(!registry().retired.iter().any(|&(_, retired)| retired == fd));
     }
 
@@ -554,7 +602,10 @@ mod tests {
         let (other, _other_peer) = UnixStream::pair().unwrap();
         descriptor.adopt(other.into_raw_fd());
         assert_ne!(descriptor.fd(), old);
-        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), None), Waited::Closed);
+        assert_eq!(
+            call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
+            Waited::Closed
+        );
         drop(call);
         assert_eq!(descriptor.close(), Ok(()));
     }
@@ -565,7 +616,10 @@ mod tests {
         let call = descriptor.enter().unwrap();
         let fd = descriptor.detach();
         peer.write_all(b"x").unwrap();
-        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), None), Waited::Ready);
+        assert_eq!(
+            call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
+            Waited::Ready
+        );
         drop(call);
         assert!(is_open(fd));
         assert_eq!(sys::close(fd), Ok(()));
@@ -574,22 +628,19 @@ mod tests {
     #[test]
     fn a_child_forgets_the_calls_of_its_parent() {
         let (descriptor, _peer) = pair();
-        let fd = descriptor.fd();
         let call = descriptor.enter().unwrap();
         // What a fork does to the child, without the fork: a test process has other threads.
         let descriptor_in_child = Descriptor {
             state: AtomicU64::new(descriptor.state.load(Ordering::SeqCst)),
             generation: AtomicU32::new(u32::MAX),
         };
-        let copy = sys_dup(fd);
-        descriptor_in_child.adopt(copy);
+        let (other, _other_peer) = UnixStream::pair().unwrap();
+        descriptor_in_child.adopt(other.into_raw_fd());
         assert_eq!(descriptor_in_child.close(), Ok(()));
-        assert_eq!(descriptor_in_child.state.load(Ordering::SeqCst) & (CALLS | RETIRED), 0);
+        assert_eq!(
+            descriptor_in_child.state.load(Ordering::SeqCst) & (CALLS | RETIRED),
+            0
+        );
         drop(call);
-    }
-
-    fn sys_dup(fd: RawFd) -> RawFd {
-        // SAFETY: no memory is involved.
-        unsafe { libc::dup(fd) }
     }
 }

@@ -10,6 +10,8 @@ use socket2::{SockAddr, SockAddrStorage};
 /// The longest name in the UNIX family, in bytes.
 pub const UNIX_NAME_BYTES: usize = size_of::<libc::sockaddr_un>() - UNIX_NAME_OFFSET;
 const UNIX_NAME_OFFSET: usize = offset_of!(libc::sockaddr_un, sun_path);
+#[allow(clippy::cast_possible_truncation, reason = "the constant is 1")]
+const UNIX_FAMILY: libc::sa_family_t = libc::AF_UNIX as libc::sa_family_t;
 
 /// A socket address as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,15 +53,16 @@ pub fn unix(name: &[u8]) -> Option<SockAddr> {
     if passed > UNIX_NAME_BYTES {
         return None;
     }
+    let len = libc::socklen_t::try_from(UNIX_NAME_OFFSET + passed).ok()?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_un is a plain C struct that fits the storage, which is zeroed.
     let raw = unsafe { storage.view_as::<libc::sockaddr_un>() };
-    raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    raw.sun_family = UNIX_FAMILY;
     for (to, &from) in raw.sun_path.iter_mut().zip(name) {
         *to = from.cast_signed() as std::ffi::c_char;
     }
     // SAFETY: the family is set, and the length covers only bytes written or zeroed above.
-    Some(unsafe { SockAddr::new(storage, (UNIX_NAME_OFFSET + passed) as libc::socklen_t) })
+    Some(unsafe { SockAddr::new(storage, len) })
 }
 
 /// Room for an address that the kernel writes.
@@ -192,16 +195,28 @@ mod tests {
     #[test]
     fn inet6_keeps_flow_and_scope_in_host_order() {
         let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7);
-        assert_eq!(received(&v6(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7)), Address::V6(expected));
+        assert_eq!(
+            received(&v6(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7)),
+            Address::V6(expected)
+        );
     }
 
     #[test]
     fn unix_names() {
         let path = b"/tmp/x".as_slice();
-        assert_eq!(unix(path).map(|a| received(&a)), Some(Address::UnixPath(path.to_vec())));
+        assert_eq!(
+            unix(path).map(|a| received(&a)),
+            Some(Address::UnixPath(path.to_vec()))
+        );
         let name = b"\0abstract\0more".as_slice();
-        assert_eq!(unix(name).map(|a| received(&a)), Some(Address::UnixAbstract(name.to_vec())));
-        assert_eq!(unix(b"").map(|a| received(&a)), Some(Address::UnixPath(vec![])));
+        assert_eq!(
+            unix(name).map(|a| received(&a)),
+            Some(Address::UnixAbstract(name.to_vec()))
+        );
+        assert_eq!(
+            unix(b"").map(|a| received(&a)),
+            Some(Address::UnixPath(vec![]))
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -22,7 +22,11 @@ fn counted(result: isize) -> Result<usize> {
 
 /// Success, or the error that `errno` names.
 fn checked(result: c_int) -> Result<c_int> {
-    if result < 0 { Err(Errno::last()) } else { Ok(result) }
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Runs a socket2 operation on a descriptor that its owner keeps open.
@@ -129,7 +133,10 @@ impl ReadableMemory {
     #[must_use]
     pub fn after(self, count: usize) -> Self {
         let count = count.min(self.len);
-        Self { start: self.start.wrapping_add(count), len: self.len - count }
+        Self {
+            start: self.start.wrapping_add(count),
+            len: self.len - count,
+        }
     }
 }
 
@@ -149,9 +156,7 @@ pub fn recvfrom(
     let (storage, len) = from.for_kernel();
     // SAFETY: the maker of `memory` promises `len` writable bytes at `start` through this call;
     // `storage` is writable for `*len` bytes.
-    counted(unsafe {
-        libc::recvfrom(fd, memory.start.cast(), memory.len, flags, storage, len)
-    })
+    counted(unsafe { libc::recvfrom(fd, memory.start.cast(), memory.len, flags, storage, len) })
 }
 
 /// send(2), without SIGPIPE: a library must not end a process whose handlers are not Python's.
@@ -191,7 +196,10 @@ pub fn sendmsg(
 ) -> Result<usize> {
     let mut iov: Vec<libc::iovec> = parts
         .iter()
-        .map(|part| libc::iovec { iov_base: part.start.cast_mut().cast(), iov_len: part.len })
+        .map(|part| libc::iovec {
+            iov_base: part.start.cast_mut().cast(),
+            iov_len: part.len,
+        })
         .collect();
     let mut header = empty_header();
     header.msg_iov = iov.as_mut_ptr();
@@ -241,7 +249,10 @@ pub fn recvmsg(
 ) -> Result<Received> {
     let mut iov: Vec<libc::iovec> = parts
         .iter()
-        .map(|part| libc::iovec { iov_base: part.start.cast(), iov_len: part.len })
+        .map(|part| libc::iovec {
+            iov_base: part.start.cast(),
+            iov_len: part.len,
+        })
         .collect();
     let mut header = empty_header();
     header.msg_iov = iov.as_mut_ptr();
@@ -259,8 +270,18 @@ pub fn recvmsg(
     let bytes = counted(unsafe { libc::recvmsg(fd, &raw mut header, flags) })?;
     // SAFETY: as above.
     unsafe { *len = header.msg_namelen };
-    let control_bytes = usize::try_from(header.msg_controllen).unwrap_or(0);
-    Ok(Received { bytes, control_bytes: control_bytes.min(control.len()), flags: header.msg_flags })
+    // The field is narrower than usize with some C libraries.
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "not with all of them"
+    )]
+    let control_bytes = (header.msg_controllen as usize).min(control.len());
+    Ok(Received {
+        bytes,
+        control_bytes,
+        flags: header.msg_flags,
+    })
 }
 
 fn empty_header() -> libc::msghdr {
@@ -272,9 +293,7 @@ fn empty_header() -> libc::msghdr {
 pub fn getsockopt(fd: RawFd, level: c_int, name: c_int, value: &mut [u8]) -> Result<usize> {
     let mut len = libc::socklen_t::try_from(value.len()).map_err(|_| Errno(libc::EINVAL))?;
     // SAFETY: `value` is writable for `len` bytes.
-    checked(unsafe {
-        libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut len)
-    })?;
+    checked(unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut len) })?;
     Ok((len as usize).min(value.len()))
 }
 
@@ -287,7 +306,10 @@ pub fn getsockopt_int(fd: RawFd, level: c_int, name: c_int) -> Result<c_int> {
 
 /// setsockopt(2) from memory; a null `start` is passed on as the kernel's NULL.
 pub fn setsockopt(fd: RawFd, level: c_int, name: c_int, value: ReadableMemory) -> Result<()> {
-    // The kernel takes 32 bits of length; CPython lets the same truncation happen.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "CPython cuts it to the same 32 bits"
+    )]
     let len = value.len as libc::socklen_t;
     // SAFETY: the maker of `value` promises `len` readable bytes at `start`, or NULL, which the
     // kernel checks for itself.
@@ -297,7 +319,15 @@ pub fn setsockopt(fd: RawFd, level: c_int, name: c_int, value: ReadableMemory) -
 /// setsockopt(2) of an `int`.
 pub fn setsockopt_int(fd: RawFd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     let bytes = value.to_ne_bytes();
-    setsockopt(fd, level, name, ReadableMemory { start: bytes.as_ptr(), len: bytes.len() })
+    setsockopt(
+        fd,
+        level,
+        name,
+        ReadableMemory {
+            start: bytes.as_ptr(),
+            len: bytes.len(),
+        },
+    )
 }
 
 /// ioctl(FIONBIO): sets or clears O_NONBLOCK in one call.
@@ -315,11 +345,25 @@ pub fn is_nonblocking(fd: RawFd) -> Result<bool> {
 }
 
 /// eventfd(2), non-blocking and close-on-exec.
+///
+/// Its number is out of the way if it can be: the low ones are what programs expect their own next
+/// descriptors to get, and all that select(2) can watch.
 pub fn eventfd() -> Result<OwnedFd> {
+    const OUT_OF_THE_WAY: c_int = 1024;
     // SAFETY: no memory is involved.
-    let fd = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    let low = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
     // SAFETY: the kernel has just made this number for us; nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let low = unsafe { OwnedFd::from_raw_fd(low) };
+    // Where the limit is 1024 itself, half-way there will do.
+    for least in [OUT_OF_THE_WAY, OUT_OF_THE_WAY / 2] {
+        // SAFETY: no memory is involved.
+        let high = unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
+        if high >= 0 {
+            // SAFETY: as above.
+            return Ok(unsafe { OwnedFd::from_raw_fd(high) });
+        }
+    }
+    Ok(low)
 }
 
 /// Adds one to an eventfd. Failure means that the counter is full, which wakes just as well.
@@ -345,8 +389,16 @@ pub fn poll(
     timeout: Option<Duration>,
 ) -> Result<(bool, bool)> {
     let mut entries = [
-        libc::pollfd { fd, events, revents: 0 },
-        libc::pollfd { fd: wake, events: libc::POLLIN, revents: 0 },
+        libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        },
+        libc::pollfd {
+            fd: wake,
+            events: libc::POLLIN,
+            revents: 0,
+        },
     ];
     let count = if wake < 0 { 1 } else { 2 };
     let timespec = timeout.map(|left| libc::timespec {
@@ -374,18 +426,21 @@ unsafe extern "C" {
 /// inet_ntop(3) for IPv6: the C library's own spelling, which is what programs compare with.
 #[must_use]
 pub fn inet6_ntop(address: &[u8; 16]) -> String {
-    let mut text = [0u8; 64];
-    // SAFETY: sixteen readable bytes in; at most `text.len()` bytes out, NUL included (an IPv6
+    const TEXT_BYTES: u32 = 63;
+    let mut text = [0u8; TEXT_BYTES as usize + 1];
+    // SAFETY: sixteen readable bytes in; at most TEXT_BYTES bytes out, NUL included (an IPv6
     // address needs 46). The array ends in NUL whatever happens.
     unsafe {
         inet_ntop(
             libc::AF_INET6,
             address.as_ptr().cast(),
             text.as_mut_ptr().cast(),
-            (text.len() - 1) as libc::socklen_t,
+            TEXT_BYTES,
         );
     }
-    CStr::from_bytes_until_nul(&text).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+    CStr::from_bytes_until_nul(&text)
+        .map(|text| text.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// inet_pton(3) for IPv6: the C library's own judgement of what a literal is.
@@ -393,8 +448,7 @@ pub fn inet6_ntop(address: &[u8; 16]) -> String {
 pub fn inet6_pton(text: &CStr) -> Option<[u8; 16]> {
     let mut address = [0u8; 16];
     // SAFETY: NUL-terminated text in; sixteen bytes out.
-    let result =
-        unsafe { inet_pton(libc::AF_INET6, text.as_ptr(), address.as_mut_ptr().cast()) };
+    let result = unsafe { inet_pton(libc::AF_INET6, text.as_ptr(), address.as_mut_ptr().cast()) };
     (result == 1).then_some(address)
 }
 
@@ -429,7 +483,8 @@ pub fn getaddrinfo(
     hints.ai_family = family;
     let mut list = ptr::null_mut();
     // SAFETY: a NUL-terminated name, no service, valid hints, and room for the list's head.
-    match unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &raw const hints, &raw mut list) } {
+    match unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &raw const hints, &raw mut list) }
+    {
         0 => {}
         libc::EAI_SYSTEM => return Err(HostError::System(Errno::last())),
         code => return Err(HostError::Resolver(code)),
@@ -458,7 +513,9 @@ pub fn getaddrinfo(
 #[must_use]
 pub fn gai_strerror(code: c_int) -> String {
     // SAFETY: the C library answers any code with a static string.
-    unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(libc::gai_strerror(code)) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// strerror_r(3), in the C library's own words.
@@ -468,7 +525,10 @@ pub fn strerror(errno: Errno) -> String {
     // SAFETY: `text` is writable for its length; the libc crate binds the POSIX variant, which
     // leaves a NUL-terminated text there (the last byte stays NUL in any case).
     unsafe { libc::strerror_r(errno.0, text.as_mut_ptr().cast(), text.len() - 1) };
-    CStr::from_bytes_until_nul(&text).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+    CStr::from_bytes_until_nul(&text).map_or_else(
+        |_| String::new(),
+        |text| text.to_string_lossy().into_owned(),
+    )
 }
 
 /// True in the thread that the process began with, the only one in which Python runs signal
