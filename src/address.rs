@@ -2,12 +2,12 @@
 
 use std::ffi::{CString, c_int};
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyString, PyTuple};
-use rsnet_core::resolver::{self, Host};
+use rsnet_core::resolver;
 use rsnet_core::sockaddr::{self, Address};
 use rsnet_core::sys;
 use socket2::SockAddr;
@@ -121,7 +121,7 @@ fn inet(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
         Some(host) => host,
         None => host_name(&members.host)?,
     };
-    let Host::V4(host) = find(object.py(), host, libc::AF_INET)? else {
+    let IpAddr::V4(host) = find(object.py(), host, libc::AF_INET)? else {
         return Err(Error::OsText("unknown address family"));
     };
     Ok(sockaddr::v4(host, port(members.port, caller)?))
@@ -157,7 +157,7 @@ fn inet6(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
         Some(host) => host,
         None => host_name(&members.host)?,
     };
-    let Host::V6(host) = find(object.py(), host, libc::AF_INET6)? else {
+    let IpAddr::V6(host) = find(object.py(), host, libc::AF_INET6)? else {
         return Err(Error::OsText("unknown address family"));
     };
     let port = port(members.port, caller)?;
@@ -230,7 +230,7 @@ fn host_text(text: &Bound<'_, PyString>) -> Result<Vec<u8>> {
 }
 
 /// The host's address: at once for literals, from the resolver (without the interpreter) for names.
-fn find(py: Python<'_>, host: CString, family: c_int) -> Result<Host> {
+fn find(py: Python<'_>, host: CString, family: c_int) -> Result<IpAddr> {
     match resolver::literal(&host, family)? {
         Some(host) => Ok(host),
         None => Ok(call::without_interpreter(py, || {

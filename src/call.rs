@@ -50,7 +50,7 @@ const PLAIN_SEND: i32 =
 fn manner(socket: &Socket, timeout: Timeout, interest: Interest, flags: i32) -> Manner {
     let plain = match interest {
         Interest::Read => PLAIN_RECEIVE,
-        Interest::Write => PLAIN_SEND,
+        Interest::Write | Interest::Time => PLAIN_SEND,
     };
     match timeout {
         Timeout::NonBlock => Manner::Try,
@@ -79,7 +79,14 @@ struct Progress<'a> {
     interest: Interest,
     deadline: Option<Deadline>,
     slice: Slice,
+    /// How often in a row the socket was ready and the call would block all the same.
+    false_alarms: u32,
 }
+
+/// A UNIX datagram socket that is not connected is always writable, however full its peer is:
+/// after this many false alarms the call tries again by the clock.
+const FALSE_ALARMS: u32 = 3;
+const AFTER_FALSE_ALARMS: Duration = Duration::from_millis(1);
 
 /// Python's main thread does not sleep for ever at a stretch: a signal that lands in the
 /// microsecond between the look at the pending signals and the sleep is seen when the slice ends.
@@ -122,6 +129,7 @@ impl Progress<'_> {
                     if let Some(pause) = self.wait() {
                         return pause;
                     }
+                    self.false_alarms += 1;
                 }
                 Err(error) => return Pause::Failed(error),
             }
@@ -143,7 +151,18 @@ impl Progress<'_> {
                 *self.deadline.insert(Deadline::after(self.timeout))
             }
         };
-        match self.call.wait(self.interest, deadline, self.slice.next()) {
+        let waited = if self.false_alarms < FALSE_ALARMS {
+            self.call.wait(self.interest, deadline, self.slice.next())
+        } else {
+            match self
+                .call
+                .wait(Interest::Time, deadline, Some(AFTER_FALSE_ALARMS))
+            {
+                Waited::Sliced => Waited::Ready,
+                other => other,
+            }
+        };
+        match waited {
             Waited::Ready => None,
             Waited::TimedOut => Some(Pause::TimedOut),
             Waited::Sliced | Waited::Interrupted => Some(Pause::Signals),
@@ -187,6 +206,7 @@ fn begin(socket: &Socket, interest: Interest, flags: i32) -> Result<Progress<'_>
         interest,
         deadline: None,
         slice: Slice(None),
+        false_alarms: 0,
     })
 }
 
@@ -213,7 +233,10 @@ fn send_until(
     let mut sent = 0;
     loop {
         match progress.run(py, &mut |fd, added| op(fd, added, sent)) {
-            Ok(count) => sent += count,
+            Ok(count) => {
+                sent += count;
+                progress.false_alarms = 0;
+            }
             Err(error) => return (sent, Err(error)),
         }
         if sent >= len {
@@ -250,21 +273,32 @@ pub fn send_all(
     }
 }
 
-/// `send` and `sendmsg`. A blocking stream takes everything before it returns, as in the kernel,
+/// What is to be sent.
+pub struct Sending {
+    pub flags: i32,
+    pub len: usize,
+    /// True if it goes to an address of its own, false if to the connected peer.
+    pub has_address: bool,
+}
+
+/// `send`, `sendto` and `sendmsg`. A blocking stream takes everything before it returns, as in the kernel,
 /// and what stops it half-way is not an error of this call.
 pub fn send(
     py: Python<'_>,
     socket: &Socket,
-    flags: i32,
-    len: usize,
+    what: &Sending,
     mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
 ) -> Result<usize> {
-    let mut progress = begin(socket, Interest::Write, flags)?;
+    let mut progress = begin(socket, Interest::Write, what.flags)?;
+    if what.has_address && socket.family() == libc::AF_UNIX && progress.timeout == Timeout::Block {
+        // Only the kernel knows when such a peer has room again.
+        progress.manner = Manner::Kernel;
+    }
     let waits_for_all = progress.timeout == Timeout::Block && progress.manner == Manner::Wait;
     if !waits_for_all {
         return progress.run(py, &mut |fd, added| op(fd, added, 0));
     }
-    let (sent, ended) = send_until(py, &mut progress, len, op);
+    let (sent, ended) = send_until(py, &mut progress, what.len, op);
     match ended {
         Err(error) if sent == 0 || matches!(error, Error::Raised(_)) => Err(error),
         _ => Ok(sent),

@@ -17,7 +17,7 @@ use crate::address;
 use crate::arguments::{self, Arguments};
 use crate::audit::audit;
 use crate::buffer::{Buffer, UnfinishedBytes};
-use crate::call;
+use crate::call::{self, Sending};
 use crate::errors::{self, Error, Result, Returned};
 use crate::socket::This;
 
@@ -55,7 +55,12 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let parts: Vec<ReadableMemory> = buffers.iter().map(Buffer::memory).collect();
     let len = parts.iter().map(|part| part.len).sum();
     let flags = given.flags;
-    let sent = call::send(py, this.get(), flags, len, |fd, added, gone| match gone {
+    let what = Sending {
+        flags,
+        len,
+        has_address: to.is_some(),
+    };
+    let sent = call::send(py, this.get(), &what, |fd, added, gone| match gone {
         0 => sys::sendmsg(fd, &parts, &control, to.as_ref(), flags | added),
         // The control data went with the first byte.
         _ => sys::sendmsg(fd, &after(&parts, gone), &[], to.as_ref(), flags | added),

@@ -15,7 +15,7 @@ use crate::address::{self, names_peer};
 use crate::arguments::{self, Arguments};
 use crate::audit::audit;
 use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
-use crate::call;
+use crate::call::{self, Sending};
 use crate::errors::{self, Error, Result, Returned};
 use crate::socket::This;
 
@@ -293,13 +293,14 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
 pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:send")?;
     let memory = data.memory();
-    let sent = call::send(
-        this.py(),
-        this.get(),
+    let what = Sending {
         flags,
-        memory.len,
-        |fd, added, gone| sys::send(fd, memory.after(gone), flags | added),
-    )?;
+        len: memory.len,
+        has_address: false,
+    };
+    let sent = call::send(this.py(), this.get(), &what, |fd, added, gone| {
+        sys::send(fd, memory.after(gone), flags | added)
+    })?;
     count(this.py(), sent)
 }
 
@@ -330,7 +331,12 @@ pub fn sendto<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'
     let to = address::argument(this.get().family(), &argument, "sendto")?;
     audit(py, "socket.sendto", (this, &argument))?;
     let memory = data.memory();
-    let sent = call::send(py, this.get(), flags, memory.len, |fd, added, gone| {
+    let what = Sending {
+        flags,
+        len: memory.len,
+        has_address: true,
+    };
+    let sent = call::send(py, this.get(), &what, |fd, added, gone| {
         sys::sendto(fd, memory.after(gone), flags | added, &to)
     })
     .map_err(|error| names_peer(error, "send to", &argument))?;

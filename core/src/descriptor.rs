@@ -49,6 +49,8 @@ pub enum Interest {
     Read,
     /// Room to send, or a connection made.
     Write,
+    /// Nothing but time (and an error, which poll always tells).
+    Time,
 }
 
 /// How a wait ended.
@@ -344,6 +346,7 @@ const fn events(interest: Interest) -> i16 {
     match interest {
         Interest::Read => libc::POLLIN,
         Interest::Write => libc::POLLOUT,
+        Interest::Time => 0,
     }
 }
 

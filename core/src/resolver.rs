@@ -2,20 +2,10 @@
 //! first, then literals, and only then the C library's resolver.
 
 use std::ffi::{CStr, c_int};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::errno::Errno;
-use crate::sys;
-
-/// A host without its port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// An INET host.
-    V4(Ipv4Addr),
-    /// Without the scope of `fe80::1%eth0`: a Python address tuple has a field of its own for it,
-    /// which wins even when it is zero.
-    V6(Ipv6Addr),
-}
+use crate::sys::{self, LookupError};
 
 /// Why a host has no address.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,26 +20,36 @@ pub enum HostError {
     UnknownFamily,
 }
 
+impl From<LookupError> for HostError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Code(code) => Self::Resolver(code),
+            LookupError::System(errno) => Self::System(errno),
+            LookupError::Family => Self::UnknownFamily,
+        }
+    }
+}
+
 /// Hosts that need no resolver: the wildcard, broadcast, literals. `None` for names, and for
 /// literals with a scope, whose interface name only the C library can look up.
 ///
 /// # Errors
 /// `FamilyMismatch`.
-pub fn literal(host: &CStr, family: c_int) -> Result<Option<Host>, HostError> {
+pub fn literal(host: &CStr, family: c_int) -> Result<Option<IpAddr>, HostError> {
     let text = host.to_bytes();
     if text.is_empty() {
         return Ok(Some(wildcard(family)));
     }
     if text == b"255.255.255.255" || text == b"<broadcast>" {
         return match family {
-            libc::AF_INET => Ok(Some(Host::V4(Ipv4Addr::BROADCAST))),
+            libc::AF_INET => Ok(Some(IpAddr::V4(Ipv4Addr::BROADCAST))),
             _ => Err(HostError::FamilyMismatch),
         };
     }
     Ok(match family {
-        libc::AF_INET => literal_v4(text).map(Host::V4),
+        libc::AF_INET => literal_v4(text).map(IpAddr::V4),
         _ if text.contains(&b'%') => None,
-        _ => sys::inet6_pton(host).map(|address| Host::V6(address.into())),
+        _ => sys::inet6_pton(host).map(|address| IpAddr::V6(address.into())),
     })
 }
 
@@ -59,17 +59,20 @@ pub fn literal_v4(text: &[u8]) -> Option<Ipv4Addr> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn wildcard(family: c_int) -> Host {
+fn wildcard(family: c_int) -> IpAddr {
     match family {
-        libc::AF_INET => Host::V4(Ipv4Addr::UNSPECIFIED),
-        _ => Host::V6(Ipv6Addr::UNSPECIFIED),
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
 
 /// Asks the C library, which may take as long as it likes.
 ///
+/// The scope of `fe80::1%eth0` is left out: a Python address tuple has a field of its own for it,
+/// which wins even when it is zero.
+///
 /// # Errors
 /// What the resolver says.
-pub fn resolve(host: &CStr, family: c_int) -> Result<Host, HostError> {
-    sys::getaddrinfo(host, family)
+pub fn resolve(host: &CStr, family: c_int) -> Result<IpAddr, HostError> {
+    Ok(sys::getaddrinfo(host, family)?)
 }

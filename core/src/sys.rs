@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -472,12 +473,18 @@ pub fn at_fork(
     }
 }
 
+/// Why getaddrinfo(3) gave nothing.
+pub enum LookupError {
+    /// One of its own codes (EAI_*).
+    Code(c_int),
+    /// A system error.
+    System(Errno),
+    /// An answer in a family that nobody asked for.
+    Family,
+}
+
 /// getaddrinfo(3) for one host: the first address in the answer.
-pub fn getaddrinfo(
-    host: &CStr,
-    family: c_int,
-) -> std::result::Result<crate::resolver::Host, crate::resolver::HostError> {
-    use crate::resolver::{Host, HostError};
+pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, LookupError> {
     // SAFETY: addrinfo is a C struct of integers and pointers, for which all zero bits are valid.
     let mut hints: libc::addrinfo = unsafe { MaybeUninit::zeroed().assume_init() };
     hints.ai_family = family;
@@ -486,8 +493,8 @@ pub fn getaddrinfo(
     match unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &raw const hints, &raw mut list) }
     {
         0 => {}
-        libc::EAI_SYSTEM => return Err(HostError::System(Errno::last())),
-        code => return Err(HostError::Resolver(code)),
+        libc::EAI_SYSTEM => return Err(LookupError::System(Errno::last())),
+        code => return Err(LookupError::Code(code)),
     }
     // SAFETY: on success the list has at least one entry, whose address has the family's size.
     let first = unsafe {
@@ -495,13 +502,13 @@ pub fn getaddrinfo(
         match entry.ai_family {
             libc::AF_INET => {
                 let address = &*entry.ai_addr.cast::<libc::sockaddr_in>();
-                Ok(Host::V4(u32::from_be(address.sin_addr.s_addr).into()))
+                Ok(IpAddr::V4(u32::from_be(address.sin_addr.s_addr).into()))
             }
             libc::AF_INET6 => {
                 let address = &*entry.ai_addr.cast::<libc::sockaddr_in6>();
-                Ok(Host::V6(address.sin6_addr.s6_addr.into()))
+                Ok(IpAddr::V6(address.sin6_addr.s6_addr.into()))
             }
-            _ => Err(HostError::UnknownFamily),
+            _ => Err(LookupError::Family),
         }
     };
     // SAFETY: the list came from getaddrinfo and nothing refers to it any more.
