@@ -148,7 +148,17 @@ pub fn warn_of_unclosed(socket: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = socket.py();
     let text = format!("unclosed {}", socket.repr()?);
     let category = py.get_type::<PyResourceWarning>();
-    py.import("warnings")?
-        .call_method1("warn", (text, category, 1, socket))
-        .map(drop)
+    warn(py)?.call1((text, category, 1, socket)).map(drop)
+}
+
+/// `warnings.warn`, fetched while modules can still be imported: sockets are often forgotten until
+/// the interpreter shuts down.
+fn warn(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    WARN.import(py, "_warnings", "warn")
+}
+
+/// To be called while the module is made.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    warn(py).map(drop)
 }
