@@ -1,10 +1,10 @@
 //! How a socket comes to be: made by the kernel, or around a descriptor that is there already.
 
 use std::ffi::c_int;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 use rsnet_core::errno::{self, Errno};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys;
@@ -13,6 +13,7 @@ use crate::arguments;
 use crate::audit::audit;
 use crate::call;
 use crate::errors::{Error, Result};
+use crate::instance;
 use crate::options;
 use crate::socket::{Socket, This, is_native};
 
@@ -35,20 +36,44 @@ impl Socket {
         socket
     }
 
-    #[pyo3(signature = (family = -1, r#type = -1, proto = -1, fileno = None))]
+    #[pyo3(signature = (*arguments, **keywords))]
     fn __init__(
         this: This<'_, '_>,
-        family: c_int,
-        r#type: c_int,
-        proto: c_int,
-        fileno: Option<&Bound<'_, PyAny>>,
+        arguments: &Bound<'_, PyTuple>,
+        keywords: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        audit(this.py(), "socket.__new__", (this, family, r#type, proto))?;
-        match fileno {
-            Some(fileno) => adopt(this, family, r#type, proto, fileno)?,
-            None => create(this, family, r#type, proto)?,
+        match Given::from_call(arguments, keywords)? {
+            Some(given) => Ok(initialize(this, given)?),
+            // The standard class says what is wrong with the shape of the call, in its own words.
+            None => {
+                let all = [this.as_any().clone()].into_iter().chain(arguments.iter());
+                let all = PyTuple::new(this.py(), all.collect::<Vec<_>>())?;
+                instance::standard_class(this.py())?
+                    .getattr("__init__")?
+                    .call(all, keywords)
+                    .map(drop)
+            }
         }
-        Ok(())
+    }
+
+    #[getter(_io_refs)]
+    fn get_io_refs(&self) -> i64 {
+        self.io_refs()
+    }
+
+    #[setter(_io_refs)]
+    fn py_set_io_refs(&self, io_refs: i64) {
+        self.set_io_refs(io_refs);
+    }
+
+    #[getter(_closed)]
+    fn get_closed(&self) -> bool {
+        self.closed()
+    }
+
+    #[setter(_closed)]
+    fn py_set_closed(&self, closed: bool) {
+        self.set_closed(closed);
     }
 
     /// The socket family.
@@ -82,26 +107,106 @@ impl Socket {
     }
 }
 
-fn create(this: This<'_, '_>, family: c_int, kind: c_int, proto: c_int) -> Result<()> {
-    let default = |value, usual| if value == -1 { usual } else { value };
+/// The arguments of the constructor.
+struct Given<'py> {
+    family: Option<Bound<'py, PyAny>>,
+    kind: Option<Bound<'py, PyAny>>,
+    proto: Option<Bound<'py, PyAny>>,
+    fileno: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Given<'py> {
+    const NAMES: [&'static str; 4] = ["family", "type", "proto", "fileno"];
+
+    /// None if there are too many, one is given twice, or one has another name.
+    fn from_call(
+        arguments: &Bound<'py, PyTuple>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Self>> {
+        let mut given = [const { None }; 4];
+        if arguments.len() > given.len() {
+            return Ok(None);
+        }
+        for (place, argument) in given.iter_mut().zip(arguments.iter()) {
+            *place = Some(argument);
+        }
+        for (name, value) in keywords.into_iter().flat_map(PyDictMethods::iter) {
+            let name = name.cast::<PyString>()?;
+            let index = Self::NAMES.iter().position(|known| name == known);
+            match index.and_then(|index| given.get_mut(index)) {
+                Some(place @ None) => *place = Some(value),
+                _ => return Ok(None),
+            }
+        }
+        let [family, kind, proto, fileno] = given;
+        let fileno = fileno.filter(|fileno| !fileno.is_none());
+        Ok(Some(Self {
+            family,
+            kind,
+            proto,
+            fileno,
+        }))
+    }
+
+    /// The family, or None if it takes the descriptor or the standard class to know it.
+    fn plain_family(&self) -> Option<c_int> {
+        match &self.family {
+            None => self.fileno.is_none().then_some(libc::AF_INET),
+            Some(family) => match family.cast::<PyInt>().ok()?.extract().ok()? {
+                -1 => self.fileno.is_none().then_some(libc::AF_INET),
+                family => Some(family),
+            },
+        }
+    }
+}
+
+fn number_or(argument: Option<&Bound<'_, PyAny>>, default: c_int) -> Result<c_int> {
+    match argument.map_or(Ok(-1), arguments::number)? {
+        -1 => Ok(default),
+        number => Ok(number),
+    }
+}
+
+fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
+    let py = this.py();
+    let socket = this.get();
+    let usual = if given.fileno.is_none() {
+        [libc::AF_INET, libc::SOCK_STREAM, 0]
+    } else {
+        [-1; 3]
+    };
+    let family = number_or(given.family.as_ref(), usual[0])?;
+    let kind = number_or(given.kind.as_ref(), usual[1])?;
+    let proto = number_or(given.proto.as_ref(), usual[2])?;
+    audit(py, "socket.__new__", (this, family, kind, proto))?;
+    match &given.fileno {
+        Some(fileno) => adopt(py, socket, family, kind, proto, fileno)?,
+        None => create(py, socket, family, kind, proto)?,
+    }
+    socket.set_io_refs(0);
+    socket.set_closed(false);
+    Ok(())
+}
+
+fn create(py: Python<'_>, socket: &Socket, family: c_int, kind: c_int, proto: c_int) -> Result<()> {
+    let default_timeout_ns = options::default_timeout_ns(py)?;
     let made = Made {
-        family: default(family, libc::AF_INET),
-        kind: default(kind, libc::SOCK_STREAM),
-        proto: default(proto, 0),
-        default_timeout_ns: options::default_timeout_ns(this.py())?,
+        family,
+        kind,
+        proto,
+        default_timeout_ns,
         left_to_kernel: false,
     };
-    refuse_foreign(made.family)?;
-    let work = || sys::socket(made.family, made.kind, made.proto);
-    let fd = call::without_interpreter(this.py(), work)?;
-    let socket = this.get();
+    refuse_foreign(family)?;
+    let fd = call::without_interpreter(py, || sys::socket(family, kind, proto))?;
     settle(socket, fd.as_raw_fd(), &made)?;
     socket.descriptor().adopt(fd.into_raw_fd());
     Ok(())
 }
 
 fn adopt(
-    this: This<'_, '_>,
+    py: Python<'_>,
+    socket: &Socket,
     family: c_int,
     kind: c_int,
     proto: c_int,
@@ -115,14 +220,41 @@ fn adopt(
         family: family_of(fd, family)?,
         kind: option_unless_given(fd, kind, libc::SO_TYPE)?,
         proto: option_unless_given(fd, proto, libc::SO_PROTOCOL)?,
-        default_timeout_ns: options::default_timeout_ns(this.py())?,
+        default_timeout_ns: options::default_timeout_ns(py)?,
         left_to_kernel: options::has_kernel_timeouts(fd),
     };
     refuse_foreign(made.family)?;
-    let socket = this.get();
     settle(socket, fd, &made)?;
     socket.descriptor().adopt(fd);
     Ok(())
+}
+
+/// A connection just accepted, as an object of the class: what its constructor would find out is
+/// known here.
+pub fn accepted<'py>(
+    listener: This<'_, 'py>,
+    class: &Bound<'py, PyType>,
+    fd: OwnedFd,
+) -> Result<Bound<'py, PyAny>> {
+    let py = listener.py();
+    let from = listener.get();
+    let this = instance::allocate(class)?;
+    let made = Made {
+        family: from.family(),
+        kind: from.kind(),
+        proto: from.proto(),
+        default_timeout_ns: options::default_timeout_ns(py)?,
+        // Accepted sockets inherit the listener's options.
+        left_to_kernel: from.is_left_to_kernel(),
+    };
+    audit(
+        py,
+        "socket.__new__",
+        (&this, made.family, made.kind, made.proto),
+    )?;
+    settle(this.get(), fd.as_raw_fd(), &made)?;
+    this.get().descriptor().adopt(fd.into_raw_fd());
+    Ok(this.into_any())
 }
 
 fn settle(socket: &Socket, fd: RawFd, made: &Made) -> errno::Result<()> {
@@ -171,21 +303,51 @@ fn option_unless_given(fd: RawFd, given: c_int, option: c_int) -> errno::Result<
     }
 }
 
-/// True if a `fileno` argument names an open socket of a family that this class speaks.
+/// `socket.__new__`: an instance of the class, or, for families that it does not speak, of the
+/// standard class.
 ///
-/// Parameters: fileno, any object.
+/// Parameters: cls, the class; then whatever its `__init__` takes.
 ///
-/// Returns a bool; False for everything that is no such descriptor, whatever the reason.
+/// Returns an instance. Only the class itself hands out standard sockets, its subclasses do not.
 ///
-/// Raises nothing.
+/// Raises what the standard class raises for arguments in error.
 ///
-/// Source: getsockname(2).
+/// Source: CPython's socket.socket.
 ///
-/// >>> from rsnet import _rsnet
-/// >>> _rsnet.is_native_descriptor(-1)
-/// False
+/// >>> import rsnet, socket
+/// >>> type(rsnet.socket(rsnet.AF_NETLINK, rsnet.SOCK_RAW)) is socket.socket
+/// True
 #[pyfunction]
-pub fn is_native_descriptor(fileno: &Bound<'_, PyAny>) -> bool {
+#[pyo3(signature = (cls, *arguments, **keywords))]
+#[pyo3(text_signature = "(cls, family=-1, type=-1, proto=-1, fileno=None)")]
+pub fn new_socket<'py>(
+    cls: &Bound<'py, PyType>,
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = cls.py();
+    if instance::is_the_class(cls) && is_foreign(arguments, keywords)? {
+        return instance::standard_class(py)?.call(arguments, keywords);
+    }
+    Ok(instance::allocate(cls)?.into_any())
+}
+
+fn is_foreign<'py>(
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<bool> {
+    let Some(given) = Given::from_call(arguments, keywords)? else {
+        return Ok(true);
+    };
+    Ok(match (given.plain_family(), &given.fileno) {
+        (Some(family), _) => !is_native(family),
+        (None, Some(fileno)) => !is_native_descriptor(fileno),
+        (None, None) => true,
+    })
+}
+
+/// True if the object is the number of an open socket of a family that the class speaks.
+fn is_native_descriptor(fileno: &Bound<'_, PyAny>) -> bool {
     let fd = fileno.extract::<c_int>();
     fd.is_ok_and(|fd| family_of(fd, -1).is_ok_and(is_native))
 }

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use crate::arguments::Arguments;
 use crate::errors::{self, Returned};
 use crate::socket::Socket;
-use crate::{message, options, transfer};
+use crate::{lifetime, message, options, transfer};
 
 /// Runs a method for the interpreter.
 ///
@@ -151,8 +151,11 @@ macro_rules! keywords {
 
 fn entries() -> Vec<Entry> {
     vec![
-        plain!(c"__del__", transfer::finalize),
-        plain!(c"_accept", transfer::accept),
+        plain!(c"__del__", lifetime::finalize),
+        plain!(c"_accept", transfer::accept_descriptor),
+        plain!(c"_accept_socket", lifetime::accept),
+        plain!(c"_close_unless_files", lifetime::close),
+        plain!(c"_decref_socketios", lifetime::decref_socketios),
         single!(c"bind", transfer::bind),
         plain!(c"close", transfer::close),
         single!(c"connect", transfer::connect),

@@ -3,8 +3,8 @@
 use std::any::Any;
 
 use pyo3::exceptions::{
-    PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeWarning, PySystemError,
-    PyTimeoutError, PyTypeError, PyValueError,
+    PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeError, PyRuntimeWarning,
+    PySystemError, PyTimeoutError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,6 +26,7 @@ pub enum Error {
     Type(String),
     Value(&'static str),
     Overflow(String),
+    Runtime(&'static str),
     Memory,
     /// An exception that is one already: an argument's `__index__`, a signal handler's.
     Raised(PyErr),
@@ -66,6 +67,7 @@ impl From<Error> for PyErr {
             Error::Type(text) => PyTypeError::new_err(text),
             Error::Value(text) => PyValueError::new_err(text),
             Error::Overflow(text) => PyOverflowError::new_err(text),
+            Error::Runtime(text) => PyRuntimeError::new_err(text),
             Error::Memory => PyMemoryError::new_err(()),
             Error::Raised(error) => error,
         }

@@ -13,6 +13,8 @@ mod call;
 mod construct;
 mod entry;
 mod errors;
+mod instance;
+mod lifetime;
 mod message;
 mod options;
 mod resolve;
@@ -25,7 +27,9 @@ mod _rsnet {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::construct::is_native_descriptor;
+    use crate::construct::new_socket;
+    #[pymodule_export]
+    use crate::instance::use_class;
     #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]

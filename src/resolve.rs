@@ -10,7 +10,6 @@ use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyList, PyString, PyTuple};
 use rsnet_core::resolver;
 use rsnet_core::sockaddr::Address;
@@ -18,6 +17,7 @@ use rsnet_core::sys;
 
 use crate::address;
 use crate::audit::audit;
+use crate::instance;
 
 /// Answers `socket.getaddrinfo` for a numeric host and port; None if it takes the resolver.
 ///
@@ -169,8 +169,7 @@ fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
 }
 
 fn ask(py: Python<'_>, question: Question) -> PyResult<Shape> {
-    static GETADDRINFO: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let standard = GETADDRINFO.import(py, "socket", "getaddrinfo")?;
+    let standard = instance::standard_getaddrinfo(py)?;
     let host = if question.native == libc::AF_INET {
         "127.0.0.1"
     } else {

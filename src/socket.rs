@@ -28,6 +28,10 @@ pub struct Socket {
     kind: AtomicI32,
     proto: AtomicI32,
     left_to_kernel: AtomicBool,
+    /// How many files made by `makefile` are open; they keep the descriptor open.
+    io_refs: AtomicI64,
+    /// True once `close` or `detach` was called, whether or not files are still open.
+    closed: AtomicBool,
 }
 
 impl Socket {
@@ -79,6 +83,22 @@ impl Socket {
     /// made as they are.
     pub fn is_left_to_kernel(&self) -> bool {
         self.left_to_kernel.load(Ordering::Relaxed)
+    }
+
+    pub fn io_refs(&self) -> i64 {
+        self.io_refs.load(Ordering::Relaxed)
+    }
+
+    pub fn set_io_refs(&self, io_refs: i64) {
+        self.io_refs.store(io_refs, Ordering::Relaxed);
+    }
+
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
     }
 
     pub fn leave_to_kernel(&self, leave: bool) {

@@ -1,7 +1,7 @@
 //! Names, connections and data: the methods that stand for one system call each.
 
 use std::ffi::c_int;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use pyo3::ffi::Py_ssize_t;
 use pyo3::prelude::*;
@@ -74,14 +74,19 @@ pub fn listen<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'
     Ok(none(this.py()))
 }
 
-pub fn accept<'py>(this: This<'_, 'py>) -> Returned<'py> {
-    let mut from = AddressBuffer::default();
-    let accepted = call::accept(this.py(), this.get(), &mut from)?;
-    let address = address::to_python(this.py(), &from.address())?;
+pub fn accept_descriptor<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    let (accepted, address) = accept_one(this)?;
     let pair = (accepted.as_raw_fd(), address).into_pyobject(this.py())?;
     // Python has the number now.
     let _ = accepted.into_raw_fd();
     Ok(pair.into_any())
+}
+
+/// One connection and its peer's address.
+pub fn accept_one<'py>(this: This<'_, 'py>) -> Result<(OwnedFd, Bound<'py, PyAny>)> {
+    let mut from = AddressBuffer::default();
+    let accepted = call::accept(this.py(), this.get(), &mut from)?;
+    Ok((accepted, address::to_python(this.py(), &from.address())?))
 }
 
 pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
@@ -117,22 +122,8 @@ pub fn close<'py>(this: This<'_, 'py>) -> Returned<'py> {
     Ok(none(this.py()))
 }
 
-/// What the interpreter calls before an object goes: one that is still open says so, and is closed.
-pub fn finalize<'py>(this: This<'_, 'py>) -> Returned<'py> {
-    let py = this.py();
-    if this.get().descriptor().fd() < 0 {
-        return Ok(none(py));
-    }
-    // First the warning, so that whoever logs it can still ask the socket for its name.
-    let warned = errors::warn_of_unclosed(this.as_any());
-    let closed = call::close(py, this.get());
-    warned?;
-    // An error of close(2) has nobody to go to, as in CPython.
-    drop(closed);
-    Ok(none(py))
-}
-
 pub fn detach<'py>(this: This<'_, 'py>) -> Returned<'py> {
+    this.get().set_closed(true);
     Ok(this
         .get()
         .descriptor()

@@ -14,7 +14,6 @@ from rsnet._class_face import face_of
 
 __all__ = ["getaddrinfo", "namespace", "socket"]
 
-_NATIVE_FAMILIES = (-1, AddressFamily.AF_INET, AddressFamily.AF_INET6, AddressFamily.AF_UNIX)
 _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-defined]
 
 
@@ -23,20 +22,14 @@ _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-de
 class socket(_rsnet.socket, metaclass=ABCMeta):
     """A network socket, as the standard library's `socket.socket`."""
 
-    __slots__ = ["__weakref__", "_closed", "_io_refs"]
+    __slots__ = ["__weakref__"]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        # Subclasses may take any arguments; only the class itself can hand out another.
-        if cls is socket and _is_foreign(*args, **kwargs):
-            return _standard.module.socket(*args, **kwargs)
-        return super().__new__(cls)
-
-    def __init__(
-        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
-    ) -> None:
-        super().__init__(family, type, proto, fileno)
-        self._io_refs = 0
-        self._closed = False
+    # Hot or delicate, and therefore native; what CPython does here in Python.
+    __new__ = _rsnet.new_socket
+    accept = _rsnet.socket._accept_socket
+    close = _rsnet.socket._close_unless_files
+    _decref_socketios = _rsnet.socket._decref_socketios
+    detach = _rsnet.socket.detach
 
     @property
     def __class__(self) -> Any:
@@ -47,10 +40,6 @@ class socket(_rsnet.socket, metaclass=ABCMeta):
     @__class__.setter
     def __class__(self, value: Any) -> None:
         object.__dict__["__class__"].__set__(self, value)
-
-    def detach(self) -> int:
-        self._closed = True
-        return super().detach()
 
     @property
     def family(self) -> Any:
@@ -67,15 +56,6 @@ class socket(_rsnet.socket, metaclass=ABCMeta):
         _ss.close(self)
 
 
-def _is_foreign(
-    family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None, *surplus: Any
-) -> bool:
-    """True for what the native class does not do: other families, and arguments in error."""
-    if family == -1 and fileno is not None:
-        return not _rsnet.is_native_descriptor(fileno)
-    return family not in _NATIVE_FAMILIES
-
-
 def getaddrinfo(
     host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
 ) -> Any:
@@ -88,9 +68,8 @@ def getaddrinfo(
 def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
     """All of the standard module's names, those that make sockets bound to `rsnet`."""
     for name, function in _standard.functions(_standard.module.socket):
-        if name not in vars(socket):
+        if name not in vars(socket) and name != "__init__":
             setattr(socket, name, _standard.rebound(function, rsnet))
-    socket.detach.__doc__ = _standard.module.socket.detach.__doc__
     getaddrinfo.__doc__ = _standard.module.getaddrinfo.__doc__
     names = _standard.names()
     for name, function in _standard.functions(_standard.module):
@@ -102,4 +81,5 @@ def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
 
 
 socket.register(_standard.module.socket)
+_rsnet.use_class(socket, vars(sys.modules["rsnet"]), _standard.module)
 namespace = _complete(vars(sys.modules["rsnet"]))
