@@ -370,7 +370,14 @@ pub fn close(py: Python<'_>, socket: &Socket) -> Result<()> {
     }
 }
 
-/// A call that does not wait for the network.
+/// A call that asks or tells the kernel something about the descriptor: shorter than it would take
+/// to let go of the interpreter and get it back.
+pub fn brief<T>(socket: &Socket, op: impl FnOnce(RawFd) -> errno::Result<T>) -> Result<T> {
+    let call = socket.descriptor().enter()?;
+    Ok(op(call.fd())?)
+}
+
+/// A call that does not wait for the network, but may for a file system or a lock.
 pub fn prompt<T: Send>(
     py: Python<'_>,
     socket: &Socket,

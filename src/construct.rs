@@ -10,7 +10,7 @@ use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys;
 
 use crate::arguments;
-use crate::audit::audit;
+use crate::audit;
 use crate::call;
 use crate::errors::{Error, Result};
 use crate::instance;
@@ -178,7 +178,7 @@ fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
     let family = number_or(given.family.as_ref(), usual[0])?;
     let kind = number_or(given.kind.as_ref(), usual[1])?;
     let proto = number_or(given.proto.as_ref(), usual[2])?;
-    audit(py, "socket.__new__", (this, family, kind, proto))?;
+    audit::of_socket(this, family, kind, proto)?;
     match &given.fileno {
         Some(fileno) => adopt(py, socket, family, kind, proto, fileno)?,
         None => create(py, socket, family, kind, proto)?,
@@ -247,11 +247,7 @@ pub fn accepted<'py>(
         // Accepted sockets inherit the listener's options.
         left_to_kernel: from.is_left_to_kernel(),
     };
-    audit(
-        py,
-        "socket.__new__",
-        (&this, made.family, made.kind, made.proto),
-    )?;
+    audit::of_socket(&this, made.family, made.kind, made.proto)?;
     settle(this.get(), fd.as_raw_fd(), &made)?;
     this.get().descriptor().adopt(fd.into_raw_fd());
     Ok(this.into_any())

@@ -15,7 +15,7 @@ use rsnet_core::sys::{self, ReadableMemory, Received, WritableMemory};
 
 use crate::address;
 use crate::arguments::{self, Arguments};
-use crate::audit::audit;
+use crate::audit;
 use crate::buffer::{Buffer, UnfinishedBytes};
 use crate::call::{self, Sending};
 use crate::errors::{self, Error, Result, Returned};
@@ -43,7 +43,12 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
         Some(address) => Some(address::argument(this.get().family(), address, "sendmsg")?),
         None => None,
     };
-    audit(py, "socket.sendmsg", (this, given.address.as_ref()))?;
+    let none = py.None().into_bound(py);
+    audit::of_address(
+        c"socket.sendmsg",
+        this,
+        given.address.as_ref().unwrap_or(&none),
+    )?;
     let buffers = collect(&given.buffers, "sendmsg() argument 1 must be an iterable")?
         .iter()
         .map(Buffer::readable)

@@ -86,9 +86,7 @@ fn set_timeout(this: This<'_, '_>, timeout_ns: i64) -> Result<()> {
         // Non-blocking before and after: nothing to tell the kernel, but a closed socket says so.
         return socket.descriptor().enter().map(drop).map_err(Error::from);
     }
-    call::prompt(this.py(), socket, |fd| {
-        sys::set_nonblocking(fd, timeout_ns >= 0)
-    })
+    call::brief(socket, |fd| sys::set_nonblocking(fd, timeout_ns >= 0))
 }
 
 pub fn settimeout<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
@@ -134,11 +132,7 @@ pub fn has_kernel_timeouts(fd: RawFd) -> bool {
 
 pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (level, name, value) = arguments::option(&given)?;
-    let set = |memory| {
-        call::prompt(this.py(), this.get(), |fd| {
-            sys::setsockopt(fd, level, name, memory)
-        })
-    };
+    let set = |memory| call::brief(this.get(), |fd| sys::setsockopt(fd, level, name, memory));
     match &value {
         OptionValue::Number(number) => {
             let bytes = number.to_ne_bytes();
@@ -157,7 +151,7 @@ pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     }
     if level == libc::SOL_SOCKET && KERNEL_TIMEOUTS.contains(&name) {
         let socket = this.get();
-        let has = call::prompt(this.py(), socket, |fd| Ok(has_kernel_timeouts(fd)))?;
+        let has = call::brief(socket, |fd| Ok(has_kernel_timeouts(fd)))?;
         socket.leave_to_kernel(has);
     }
     Ok(none(this.py()))
@@ -168,14 +162,14 @@ pub fn getsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     let (level, name, len) = arguments::two_or_three_numbers(&given, c"ii|i:getsockopt")?;
     let py = this.py();
     if len == 0 {
-        let number = call::prompt(py, this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
+        let number = call::brief(this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
         return Ok(number.into_pyobject(py)?.into_any());
     }
     if !(1..=MOST_BYTES).contains(&len) {
         return Err(Error::OsText("getsockopt buflen out of range").into());
     }
     let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-    let filled = call::prompt(py, this.get(), |fd| {
+    let filled = call::brief(this.get(), |fd| {
         sys::getsockopt(fd, level, name, &mut value)
     })?;
     value.truncate(filled);

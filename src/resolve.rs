@@ -16,7 +16,7 @@ use rsnet_core::sockaddr::Address;
 use rsnet_core::sys;
 
 use crate::address;
-use crate::audit::audit;
+use crate::audit;
 use crate::instance;
 
 /// Answers `socket.getaddrinfo` for a numeric host and port; None if it takes the resolver.
@@ -75,11 +75,7 @@ pub fn numeric_addrinfo<'py>(
     let Some(shape) = shape(py, question)? else {
         return Ok(None);
     };
-    audit(
-        py,
-        "socket.getaddrinfo",
-        (host, port, family, r#type, proto),
-    )?;
+    audit::of_lookup(&[host, port, family, r#type, proto])?;
     let sockaddr = address::to_python(py, &address)?;
     let answer = PyList::empty(py);
     for entry in shape {

@@ -13,7 +13,7 @@ use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
 
 use crate::address::{self, names_peer};
 use crate::arguments::{self, Arguments};
-use crate::audit::audit;
+use crate::audit;
 use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
 use crate::call::{self, Sending};
 use crate::errors::{self, Error, Result, Returned};
@@ -51,7 +51,7 @@ fn name<'py>(
     get: fn(c_int, &mut AddressBuffer) -> errno::Result<()>,
 ) -> Returned<'py> {
     let mut address = AddressBuffer::default();
-    call::prompt(this.py(), this.get(), |fd| get(fd, &mut address))?;
+    call::brief(this.get(), |fd| get(fd, &mut address))?;
     Ok(address::to_python(this.py(), &address.address())?)
 }
 
@@ -59,7 +59,7 @@ pub fn bind<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<
     let py = this.py();
     let socket = this.get();
     let to = address::argument(this.get().family(), argument, "bind")?;
-    audit(py, "socket.bind", (this, argument))?;
+    audit::of_address(c"socket.bind", this, argument)?;
     call::prompt(py, socket, |fd| sys::bind(fd, &to))
         .map_err(|error| names_peer(error, "bind to", argument))?;
     Ok(none(py))
@@ -92,7 +92,7 @@ pub fn accept_one<'py>(this: This<'_, 'py>) -> Result<(OwnedFd, Bound<'py, PyAny
 pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = this.py();
     let to = address::argument(this.get().family(), argument, "connect")?;
-    audit(py, "socket.connect", (this, argument))?;
+    audit::of_address(c"socket.connect", this, argument)?;
     call::connect(py, this.get(), &to)
         .map_err(|error| names_peer(error, "connect to", argument))?;
     Ok(none(py))
@@ -101,7 +101,7 @@ pub fn connect<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Return
 pub fn connect_ex<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = this.py();
     let to = address::argument(this.get().family(), argument, "connect_ex")?;
-    audit(py, "socket.connect", (this, argument))?;
+    audit::of_address(c"socket.connect", this, argument)?;
     let errno = match call::connect(py, this.get(), &to) {
         Ok(()) => 0,
         Err(Error::Errno(Errno(errno))) => errno,
@@ -193,8 +193,7 @@ fn rest_of_stream<'py>(
     count: usize,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
-    let more = |fd| sys::bytes_to_read(fd);
-    let waiting = call::prompt(py, this.get(), more)
+    let waiting = call::brief(this.get(), sys::bytes_to_read)
         .unwrap_or(0)
         .min(wanted - count);
     if waiting == 0 {
@@ -320,7 +319,7 @@ pub fn sendto<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'
     let (data, flags, argument) = arguments::buffer_flags_and_address(&given)?;
     let py = this.py();
     let to = address::argument(this.get().family(), &argument, "sendto")?;
-    audit(py, "socket.sendto", (this, &argument))?;
+    audit::of_address(c"socket.sendto", this, &argument)?;
     let memory = data.memory();
     let what = Sending {
         flags,

@@ -1,0 +1,113 @@
+//! The Python class over the native half, as native code needs it: to make instances of it without
+//! a detour through Python, and to know whether the class at hand is it.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::errors::{Error, Result};
+use crate::socket::Socket;
+
+/// What the package tells the native half when it is imported.
+struct Package {
+    class: Py<PyType>,
+    namespace: Py<PyDict>,
+    standard_class: Py<PyAny>,
+    standard_getaddrinfo: Py<PyAny>,
+}
+
+static PACKAGE: PyOnceLock<Package> = PyOnceLock::new();
+
+/// Makes the class known; the namespace in which programs find it under the name `socket` (or what
+/// they have put there in its place); and what is needed of the standard module, which may have
+/// been replaced by rsnet itself when it comes to be used.
+///
+/// Parameters: cls, the class; namespace, a dict; standard, the standard `socket` module.
+///
+/// Returns None.
+///
+/// Raises RuntimeError when called again.
+///
+/// Source: own.
+///
+/// >>> import rsnet, socket
+/// >>> rsnet._rsnet.use_class(rsnet.socket, {}, socket)
+/// Traceback (most recent call last):
+/// ...
+/// RuntimeError: the class is known already
+#[pyfunction]
+pub fn use_class(
+    cls: Bound<'_, PyType>,
+    namespace: Bound<'_, PyDict>,
+    standard: &Bound<'_, PyAny>,
+) -> Result<()> {
+    let py = cls.py();
+    let package = Package {
+        class: cls.unbind(),
+        namespace: namespace.unbind(),
+        standard_class: standard.getattr("socket")?.unbind(),
+        standard_getaddrinfo: standard.getattr("getaddrinfo")?.unbind(),
+    };
+    PACKAGE
+        .set(py, package)
+        .map_err(|_| Error::Runtime("the class is known already"))
+}
+
+fn package(py: Python<'_>) -> Result<&Package> {
+    PACKAGE
+        .get(py)
+        .ok_or(Error::Runtime("the package rsnet is not imported"))
+}
+
+/// The standard library's class, for the families that are not native.
+pub fn standard_class(py: Python<'_>) -> Result<&Bound<'_, PyAny>> {
+    Ok(package(py)?.standard_class.bind(py))
+}
+
+/// The standard library's own resolver call.
+pub fn standard_getaddrinfo(py: Python<'_>) -> Result<&Bound<'_, PyAny>> {
+    Ok(package(py)?.standard_getaddrinfo.bind(py))
+}
+
+/// True for the class itself; subclasses are not it.
+pub fn is_the_class(class: &Bound<'_, PyType>) -> bool {
+    package(class.py()).is_ok_and(|package| package.class.is(class))
+}
+
+/// What programs find under the name `socket`: the class, or what they have put in its place.
+pub fn class_in_use<'py>(py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+    let package = package(py)?;
+    let found = package
+        .namespace
+        .bind(py)
+        .get_item(pyo3::intern!(py, "socket"))?;
+    Ok(found.unwrap_or_else(|| package.class.bind(py).clone().into_any()))
+}
+
+/// A new instance of a class derived from `Socket`, without its `__init__`.
+pub fn allocate<'py>(class: &Bound<'py, PyType>) -> Result<Bound<'py, Socket>> {
+    let py = class.py();
+    let native = py.get_type::<Socket>();
+    // SAFETY: two types that are alive.
+    if unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), native.as_type_ptr()) } == 0 {
+        return Err(Error::Type(format!(
+            "{} is not a class of sockets",
+            class.repr()?
+        )));
+    }
+    let arguments = PyTuple::empty(py);
+    // SAFETY: the slot of a type that pyo3 made is its `tp_new`, which is never null for a class
+    // with a constructor and makes an instance of any subclass (which `class` is, as just seen), as Python itself would call it;
+    // it gives a new object or an exception.
+    unsafe {
+        let slot = ffi::PyType_GetSlot(native.as_type_ptr(), ffi::Py_tp_new);
+        let new: ffi::newfunc = std::mem::transmute(slot);
+        let object = new(
+            class.as_type_ptr(),
+            arguments.as_ptr(),
+            std::ptr::null_mut(),
+        );
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
+    }
+}
