@@ -28,9 +28,7 @@ pub fn argument(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Resul
 /// The error with a note that says what was being done, and with whom.
 pub fn names_peer(error: Error, doing: &str, peer: &Bound<'_, PyAny>) -> Error {
     errors::noted(peer.py(), error, || {
-        let peer = peer
-            .repr()
-            .map_or_else(|_| String::from("?"), |repr| repr.to_string());
+        let peer = peer.repr().map_or_else(|_| String::from("?"), |repr| repr.to_string());
         format!("{doing} {peer}")
     })
 }
@@ -52,26 +50,19 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
         Address::None => py.None().into_bound(py),
         Address::V4(address) => {
             let host = ipv4_text(*address.ip());
-            (PyString::new(py, &host), address.port())
-                .into_pyobject(py)?
-                .into_any()
+            (PyString::new(py, &host), address.port()).into_pyobject(py)?.into_any()
         }
         Address::V6(address) => {
             let host = sys::inet6_ntop(&address.ip().octets());
-            (
-                PyString::new(py, &host),
-                address.port(),
-                address.flowinfo(),
-                address.scope_id(),
-            )
+            (PyString::new(py, &host), address.port(), address.flowinfo(), address.scope_id())
                 .into_pyobject(py)?
                 .into_any()
         }
         Address::UnixPath(path) => decode_path(py, path)?,
         Address::UnixAbstract(name) => PyBytes::new(py, name).into_any(),
-        Address::Other(family, data) => (family, PyBytes::new(py, data))
-            .into_pyobject(py)?
-            .into_any(),
+        Address::Other(family, data) => {
+            (family, PyBytes::new(py, data)).into_pyobject(py)?.into_any()
+        }
     };
     Ok(object)
 }
@@ -88,9 +79,7 @@ fn ipv4_text(address: Ipv4Addr) -> String {
 /// A path by the filesystem encoding, with surrogateescape (PEP 383).
 fn decode_path<'py>(py: Python<'py>, path: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     use std::os::unix::ffi::OsStrExt;
-    Ok(std::ffi::OsStr::from_bytes(path)
-        .into_pyobject(py)?
-        .into_any())
+    Ok(std::ffi::OsStr::from_bytes(path).into_pyobject(py)?.into_any())
 }
 
 fn tuple_of<'a, 'py>(
@@ -100,9 +89,7 @@ fn tuple_of<'a, 'py>(
 ) -> Result<&'a Bound<'py, PyTuple>> {
     object.cast::<PyTuple>().map_err(|_| {
         let given = arguments::type_name(object);
-        Error::Type(format!(
-            "{caller}(): {family} address must be tuple, not {given}"
-        ))
+        Error::Type(format!("{caller}(): {family} address must be tuple, not {given}"))
     })
 }
 
@@ -134,13 +121,7 @@ fn literal_inet(tuple: &Bound<'_, PyTuple>) -> Option<SockAddr> {
     }
     let host = tuple.get_borrowed_item(0).ok()?;
     let port = tuple.get_borrowed_item(1).ok()?;
-    let host = resolver::literal_v4(
-        host.cast_exact::<PyString>()
-            .ok()?
-            .to_str()
-            .ok()?
-            .as_bytes(),
-    )?;
+    let host = resolver::literal_v4(host.cast_exact::<PyString>().ok()?.to_str().ok()?.as_bytes())?;
     let port = port.cast_exact::<PyInt>().ok()?.extract::<u16>().ok()?;
     Some(sockaddr::v4(host, port))
 }
@@ -162,9 +143,7 @@ fn inet6(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
     };
     let port = port(members.port, caller)?;
     if members.flowinfo > 0xf_ffff {
-        return Err(Error::Overflow(format!(
-            "{caller}(): flowinfo must be 0-1048575."
-        )));
+        return Err(Error::Overflow(format!("{caller}(): flowinfo must be 0-1048575.")));
     }
     Ok(sockaddr::v6(host, port, members.flowinfo, members.scope_id))
 }
@@ -201,9 +180,7 @@ fn host_name(object: &Bound<'_, PyAny>) -> Result<CString> {
         host_text(text)?
     } else {
         let given = arguments::type_name(object);
-        return Err(Error::Type(format!(
-            "str, bytes or bytearray expected, not {given}"
-        )));
+        return Err(Error::Type(format!("str, bytes or bytearray expected, not {given}")));
     };
     CString::new(bytes)
         .map_err(|_| Error::Type("host name must not contain null character".to_owned()))
@@ -219,23 +196,15 @@ fn host_text(text: &Bound<'_, PyString>) -> Result<Vec<u8>> {
     if text.len()? > IDNA_CHARACTERS {
         return Err(refused());
     }
-    let encoded = text
-        .call_method1("encode", ("idna",))
-        .map_err(|_| refused())?;
-    Ok(encoded
-        .cast::<PyBytes>()
-        .map_err(|_| refused())?
-        .as_bytes()
-        .to_vec())
+    let encoded = text.call_method1("encode", ("idna",)).map_err(|_| refused())?;
+    Ok(encoded.cast::<PyBytes>().map_err(|_| refused())?.as_bytes().to_vec())
 }
 
 /// The host's address: at once for literals, from the resolver (without the interpreter) for names.
 fn find(py: Python<'_>, host: CString, family: c_int) -> Result<IpAddr> {
     match resolver::literal(&host, family)? {
         Some(host) => Ok(host),
-        None => Ok(call::without_interpreter(py, || {
-            resolver::resolve(&host, family)
-        })?),
+        None => Ok(call::without_interpreter(py, || resolver::resolve(&host, family))?),
     }
 }
 

@@ -50,12 +50,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
             unsafe { std::slice::from_raw_parts(start, count + keywords) }
         };
         let (positional, keyword) = all.split_at(count);
-        Self {
-            py,
-            positional,
-            keyword,
-            names,
-        }
+        Self { py, positional, keyword, names }
     }
 
     /// How many positional arguments there are.
@@ -72,9 +67,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     /// The positional arguments as the tuple that METH_VARARGS would have given.
     fn tuple(&self) -> PyResult<Bound<'py, PyTuple>> {
-        let all = (0..self.len())
-            .filter_map(|index| self.get(index))
-            .map(Borrowed::to_owned);
+        let all = (0..self.len()).filter_map(|index| self.get(index)).map(Borrowed::to_owned);
         PyTuple::new(self.py, all.collect::<Vec<_>>())
     }
 
@@ -160,13 +153,7 @@ pub fn two_sizes_and_flags(
 ) -> Result<(ffi::Py_ssize_t, ffi::Py_ssize_t, c_int)> {
     let (mut first, mut second): (ffi::Py_ssize_t, ffi::Py_ssize_t) = (0, 0);
     let mut flags: c_int = 0;
-    parse_tuple!(
-        arguments,
-        format,
-        &raw mut first,
-        &raw mut second,
-        &raw mut flags
-    )?;
+    parse_tuple!(arguments, format, &raw mut first, &raw mut second, &raw mut flags)?;
     Ok((first, second, flags))
 }
 
@@ -178,13 +165,7 @@ pub fn object_size_and_flags<'py>(
     let mut object = ptr::null_mut::<ffi::PyObject>();
     let mut size: ffi::Py_ssize_t = 0;
     let mut flags: c_int = 0;
-    parse_tuple!(
-        arguments,
-        format,
-        &raw mut object,
-        &raw mut size,
-        &raw mut flags
-    )?;
+    parse_tuple!(arguments, format, &raw mut object, &raw mut size, &raw mut flags)?;
     // SAFETY: on success `object` is the first argument, which the caller keeps alive.
     let object = unsafe { Borrowed::from_ptr(arguments.py, object) };
     Ok((object.to_owned(), size, flags))
@@ -216,21 +197,13 @@ pub fn buffer_flags_and_address<'py>(
     }
     if arguments.len() != 3 {
         let given = arguments.len();
-        return Err(Error::Type(format!(
-            "sendto() takes 2 or 3 arguments ({given} given)"
-        )));
+        return Err(Error::Type(format!("sendto() takes 2 or 3 arguments ({given} given)")));
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
     let mut flags: c_int = 0;
     let mut address = ptr::null_mut::<ffi::PyObject>();
     let format = c"y*iO:sendto";
-    parse_tuple!(
-        arguments,
-        format,
-        view.as_mut_ptr(),
-        &raw mut flags,
-        &raw mut address
-    )?;
+    parse_tuple!(arguments, format, view.as_mut_ptr(), &raw mut flags, &raw mut address)?;
     // SAFETY: the parser has filled the view in and leaves its release to us; `address` is an
     // argument, which the caller keeps alive.
     unsafe {
@@ -244,11 +217,9 @@ pub fn writable_size_and_flags(
     arguments: &Arguments<'_, '_>,
     format: &'static CStr,
 ) -> Result<(Buffer, ffi::Py_ssize_t, c_int)> {
-    if let (1..=3, Some(first), true) = (
-        arguments.len(),
-        arguments.get(0),
-        arguments.keyword.is_empty(),
-    ) && let Some(size) = arguments.get(1).map_or(Some(0), long)
+    if let (1..=3, Some(first), true) =
+        (arguments.len(), arguments.get(0), arguments.keyword.is_empty())
+        && let Some(size) = arguments.get(1).map_or(Some(0), long)
         && let Ok(size) = ffi::Py_ssize_t::try_from(size)
         && let Some(flags) = optional_int(arguments, 2, 0)
         && let Ok(buffer) = Buffer::writable(&first)
@@ -279,11 +250,7 @@ pub fn writable_size_and_flags(
         return Err(PyErr::fetch(arguments.py).into());
     }
     // SAFETY: the parser has filled the view in and leaves its release to us.
-    Ok((
-        unsafe { Buffer::from_view(view.assume_init()) },
-        size,
-        flags,
-    ))
+    Ok((unsafe { Buffer::from_view(view.assume_init()) }, size, flags))
 }
 
 /// The arguments of `sendmsg`: `O|OiO`.
@@ -379,13 +346,7 @@ pub fn two_or_three_numbers(
         return Ok((first, second, third));
     }
     let (mut first, mut second, mut third): (c_int, c_int, c_int) = (0, 0, 0);
-    parse_tuple!(
-        arguments,
-        format,
-        &raw mut first,
-        &raw mut second,
-        &raw mut third
-    )?;
+    parse_tuple!(arguments, format, &raw mut first, &raw mut second, &raw mut third)?;
     Ok((first, second, third))
 }
 
@@ -401,25 +362,16 @@ pub enum OptionValue {
 /// arguments is what is wrong with them for the last.
 pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValue)> {
     let (mut level, mut name, mut number): (c_int, c_int, c_int) = (0, 0, 0);
-    if let (3, Some(first), Some(second), Some(third)) = (
-        arguments.len(),
-        arguments.get(0),
-        arguments.get(1),
-        arguments.get(2),
-    ) && let (Some(level), Some(name), Some(number)) =
-        (small_int(first), small_int(second), small_int(third))
+    if let (3, Some(first), Some(second), Some(third)) =
+        (arguments.len(), arguments.get(0), arguments.get(1), arguments.get(2))
+        && let (Some(level), Some(name), Some(number)) =
+            (small_int(first), small_int(second), small_int(third))
     {
         return Ok((level, name, OptionValue::Number(number)));
     }
     let py = arguments.py;
     let format = c"iii:setsockopt";
-    let numbers = parse_tuple!(
-        arguments,
-        format,
-        &raw mut level,
-        &raw mut name,
-        &raw mut number
-    );
+    let numbers = parse_tuple!(arguments, format, &raw mut level, &raw mut name, &raw mut number);
     if numbers.is_ok() {
         return Ok((level, name, OptionValue::Number(number)));
     }
@@ -440,19 +392,9 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
     let format = c"iiy*:setsockopt";
-    parse_tuple!(
-        arguments,
-        format,
-        &raw mut level,
-        &raw mut name,
-        view.as_mut_ptr()
-    )?;
+    parse_tuple!(arguments, format, &raw mut level, &raw mut name, view.as_mut_ptr())?;
     // SAFETY: the parser has filled the view in and leaves its release to us.
-    Ok((
-        level,
-        name,
-        OptionValue::Bytes(unsafe { Buffer::from_view(view.assume_init()) }),
-    ))
+    Ok((level, name, OptionValue::Bytes(unsafe { Buffer::from_view(view.assume_init()) })))
 }
 
 /// A single `int` argument, as `PyLong_AsInt` takes it.
@@ -471,9 +413,7 @@ pub fn number(object: &Bound<'_, PyAny>) -> Result<c_int> {
     {
         return Ok(value);
     }
-    Err(Error::Overflow(
-        "Python int too large to convert to C int".to_owned(),
-    ))
+    Err(Error::Overflow("Python int too large to convert to C int".to_owned()))
 }
 
 /// A descriptor, as CPython's `fileno` argument takes it: a C long, cut to an int.
@@ -485,10 +425,7 @@ pub fn descriptor(object: &Bound<'_, PyAny>) -> Result<c_int> {
     {
         return Err(error.into());
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "CPython cuts it, and programs see that"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "CPython cuts it, and programs see that")]
     Ok(value as c_int)
 }
 
@@ -513,12 +450,7 @@ pub fn inet_members<'py>(
     }
     // SAFETY: a tuple, and one pointer of the format's type for each of its units.
     let parsed = unsafe {
-        ffi::PyArg_ParseTuple(
-            tuple.as_ptr(),
-            format.as_ptr(),
-            &raw mut host,
-            &raw mut port,
-        )
+        ffi::PyArg_ParseTuple(tuple.as_ptr(), format.as_ptr(), &raw mut host, &raw mut port)
     };
     finish_members(tuple, parsed, host, port, 0, 0)
 }
@@ -562,12 +494,7 @@ fn finish_members<'py>(
     }
     // SAFETY: on success `host` is an item of the tuple, which is alive.
     let host = unsafe { Borrowed::from_ptr(tuple.py(), host) }.to_owned();
-    Ok(InetMembers {
-        host,
-        port,
-        flowinfo,
-        scope_id,
-    })
+    Ok(InetMembers { host, port, flowinfo, scope_id })
 }
 
 /// The bytes of an object that is not str, as `PyArg_Parse(.., "y*")` takes them.
@@ -587,9 +514,7 @@ pub fn encoded_path<'py>(path: &Bound<'py, PyString>) -> Result<Bound<'py, PyByt
 /// The type's name as C code sees it (`tp_name`), which for types made in C has the module in it.
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {
     let class = object.get_type();
-    let name = class
-        .name()
-        .map_or_else(|_| String::new(), |name| name.to_string());
+    let name = class.name().map_or_else(|_| String::new(), |name| name.to_string());
     // SAFETY: a type object that is alive.
     let flags = unsafe { ffi::PyType_GetFlags(class.as_type_ptr()) };
     if flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {

@@ -15,24 +15,14 @@ unsafe extern "C" {
 }
 
 fn outcome(py: Python<'_>, result: c_int) -> PyResult<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(py))
-    }
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
 }
 
 /// An event about a socket and an address (or None).
 pub fn of_address(event: &CStr, this: This<'_, '_>, address: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: the interpreter is held; two objects that are alive, as the format says.
-    let result = unsafe {
-        PySys_Audit(
-            event.as_ptr(),
-            c"OO".as_ptr(),
-            this.as_ptr(),
-            address.as_ptr(),
-        )
-    };
+    let result =
+        unsafe { PySys_Audit(event.as_ptr(), c"OO".as_ptr(), this.as_ptr(), address.as_ptr()) };
     outcome(this.py(), result)
 }
 
@@ -48,8 +38,7 @@ pub fn of_socket(this: This<'_, '_>, family: c_int, kind: c_int, proto: c_int) -
 
 /// The event of a name lookup: host, port, family, type, protocol.
 pub fn of_lookup(arguments: &[&Bound<'_, PyAny>; 5]) -> PyResult<()> {
-    let [host, port, family, kind, proto]: [*mut ffi::PyObject; 5] =
-        arguments.map(Bound::as_ptr);
+    let [host, port, family, kind, proto]: [*mut ffi::PyObject; 5] = arguments.map(Bound::as_ptr);
     // SAFETY: the interpreter is held; five objects that are alive, as the format says.
     let result = unsafe {
         let event = c"socket.getaddrinfo".as_ptr();

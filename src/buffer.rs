@@ -53,19 +53,13 @@ impl Buffer {
 
     /// The memory, valid for as long as this export is held.
     pub fn memory(&self) -> ReadableMemory {
-        ReadableMemory {
-            start: self.0.buf.cast(),
-            len: self.len(),
-        }
+        ReadableMemory { start: self.0.buf.cast(), len: self.len() }
     }
 
     /// The first `len` bytes of the memory (fewer if there are fewer), for an export that was
     /// asked for writing.
     pub fn memory_to_write(&self, len: usize) -> WritableMemory {
-        WritableMemory {
-            start: self.0.buf.cast(),
-            len: len.min(self.len()),
-        }
+        WritableMemory { start: self.0.buf.cast(), len: len.min(self.len()) }
     }
 
     /// A copy of the bytes as they are now.
@@ -114,10 +108,7 @@ impl<'py> UnfinishedBytes<'py> {
         // SAFETY: the object is a bytes object; nobody else has seen it, so that writing to its
         // memory changes nothing that anybody relies on.
         let start = unsafe { ffi::PyBytes_AsString(self.bytes.as_ptr()) };
-        WritableMemory {
-            start: start.cast::<u8>().wrapping_add(offset),
-            len: self.len - offset,
-        }
+        WritableMemory { start: start.cast::<u8>().wrapping_add(offset), len: self.len - offset }
     }
 
     /// Puts `count` bytes of the scratch memory at the beginning.
@@ -163,18 +154,10 @@ thread_local! {
 /// it right after: any other Python code on this thread may use it too.
 pub fn scratch() -> WritableMemory {
     // A thread whose destructors run gets no memory, and so receives nothing.
-    SCRATCH
-        .try_with(|scratch| scratch.0.get().cast::<u8>())
-        .map_or(
-            WritableMemory {
-                start: std::ptr::null_mut(),
-                len: 0,
-            },
-            |start| WritableMemory {
-                start,
-                len: SCRATCH_BYTES,
-            },
-        )
+    SCRATCH.try_with(|scratch| scratch.0.get().cast::<u8>()).map_or(
+        WritableMemory { start: std::ptr::null_mut(), len: 0 },
+        |start| WritableMemory { start, len: SCRATCH_BYTES },
+    )
 }
 
 /// A bytes object of the first `count` bytes of the scratch memory.

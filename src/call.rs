@@ -1,12 +1,10 @@
-//! The only place that blocks. A call tries at once; if it would block it waits, without the
-//! interpreter, for readiness, its one deadline, a signal or the socket's close, and tries again.
+//! The only place that blocks. A call tries at once; if it would block it goes on without the
+//! interpreter, is interrupted by signals and by the socket's close, and has one deadline.
 //!
-//! A socket without a timeout behaves as the kernel's blocking descriptor does, yet is not left to
-//! block inside the kernel, from where close() could not call it back. Where the kernel's own
-//! blocking cannot be matched from outside (SO_RCVTIMEO and its kin, unusual flags) it is left to
-//! the kernel.
+//! A socket without a timeout blocks in the kernel's own system call: one system call, with all
+//! that the kernel says about when it returns. A socket with a timeout polls until its deadline.
 
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use pyo3::marker::Ungil;
@@ -19,6 +17,7 @@ use rsnet_core::timeout::{Deadline, Timeout};
 use socket2::SockAddr;
 
 use crate::errors::{Error, Result};
+use crate::gil;
 use crate::socket::Socket;
 
 /// Runs what may take long and needs no Python.
@@ -26,71 +25,40 @@ pub fn without_interpreter<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce()
     py.detach(work)
 }
 
-/// How a call that would block goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// Try with MSG_DONTWAIT, wait, try again.
-    Wait,
-    /// Try with MSG_DONTWAIT and leave it at that.
-    Try,
-    /// One plain system call, which blocks or not as the kernel sees fit.
-    Kernel,
-    /// Wait until there is something, then one plain system call (MSG_WAITALL).
-    WaitThenKernel,
-}
-
-/// Flags with which a blocking receive only differs from a plain one in what it gives, not in
-/// when it returns.
-const PLAIN_RECEIVE: i32 =
-    libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL;
-/// The same for sending.
-const PLAIN_SEND: i32 =
-    libc::MSG_NOSIGNAL | libc::MSG_MORE | libc::MSG_DONTROUTE | libc::MSG_CONFIRM | libc::MSG_EOR;
-
-fn manner(socket: &Socket, timeout: Timeout, interest: Interest, flags: i32) -> Manner {
-    let plain = match interest {
-        Interest::Read => PLAIN_RECEIVE,
-        Interest::Write | Interest::Time => PLAIN_SEND,
-    };
-    match timeout {
-        Timeout::NonBlock => Manner::Try,
-        Timeout::After(_) => Manner::Wait,
-        Timeout::Block if socket.is_left_to_kernel() => Manner::Kernel,
-        Timeout::Block if flags & !plain == 0 => Manner::Wait,
-        Timeout::Block if flags & !(plain | libc::MSG_WAITALL) == 0 => Manner::WaitThenKernel,
-        Timeout::Block => Manner::Kernel,
-    }
-}
-
-/// What a stretch without the interpreter ended with.
-enum Pause<T> {
-    Done(T),
-    Failed(Errno),
-    TimedOut,
-    /// Time to run signal handlers.
-    Signals,
-}
-
-/// One call in progress: its deadline starts when it first has to wait.
-struct Progress<'a> {
-    call: Call<'a>,
-    timeout: Timeout,
-    manner: Manner,
+/// What a call is about to do, as far as it matters for how it is made.
+#[derive(Clone, Copy)]
+pub struct Transfer {
     interest: Interest,
-    deadline: Option<Deadline>,
-    slice: Slice,
-    /// How often in a row the socket was ready and the call would block all the same.
-    false_alarms: u32,
+    /// The flags that Python gave.
+    flags: i32,
+    /// How many bytes at most.
+    len: usize,
 }
 
-/// A UNIX datagram socket that is not connected is always writable, however full its peer is:
-/// after this many false alarms the call tries again by the clock.
-const FALSE_ALARMS: u32 = 3;
-const AFTER_FALSE_ALARMS: Duration = Duration::from_millis(1);
+/// A transfer that receives.
+pub fn receiving(len: usize, flags: i32) -> Transfer {
+    Transfer { interest: Interest::Read, flags, len }
+}
 
-/// Python's main thread does not sleep for ever at a stretch: a signal that lands in the
-/// microsecond between the look at the pending signals and the sleep is seen when the slice ends.
-/// Other threads run no handlers and need no slices.
+/// A transfer that sends.
+pub fn sending(len: usize, flags: i32) -> Transfer {
+    Transfer { interest: Interest::Write, flags, len }
+}
+
+/// Flags that change nothing in when a blocking call returns. With any other (MSG_WAITALL,
+/// MSG_ERRQUEUE, MSG_OOB, ...) only the plain system call does what it should.
+const INDIFFERENT_FLAGS: i32 = libc::MSG_PEEK
+    | libc::MSG_TRUNC
+    | libc::MSG_CMSG_CLOEXEC
+    | libc::MSG_NOSIGNAL
+    | libc::MSG_MORE
+    | libc::MSG_DONTROUTE
+    | libc::MSG_CONFIRM
+    | libc::MSG_EOR;
+
+/// Python's main thread does not poll for ever at a stretch: a signal that lands in the microsecond
+/// between the look at the pending signals and the sleep is seen when the slice ends. Other threads
+/// run no handlers and need no slices.
 struct Slice(Option<Duration>);
 
 impl Slice {
@@ -101,88 +69,84 @@ impl Slice {
         if !sys::is_main_thread() {
             return None;
         }
-        let slice = self
-            .0
-            .map_or(Self::FIRST, |before| (before * 2).min(Self::LONGEST));
+        let slice = self.0.map_or(Self::FIRST, |before| (before * 2).min(Self::LONGEST));
         self.0 = Some(slice);
         self.0
     }
 }
 
-impl Progress<'_> {
-    /// Without the interpreter: tries, waits, tries again, until there is something to tell.
-    fn advance<T>(&mut self, op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>) -> Pause<T> {
-        let added = match self.manner {
-            Manner::Wait | Manner::Try => libc::MSG_DONTWAIT,
-            Manner::Kernel | Manner::WaitThenKernel => 0,
-        };
-        if self.manner == Manner::WaitThenKernel
-            && let Some(pause) = self.wait()
-        {
-            return pause;
-        }
-        loop {
-            match op(self.call.fd(), added) {
-                Ok(value) => return Pause::Done(value),
-                Err(Errno(libc::EINTR)) => return Pause::Signals,
-                Err(error) if error.would_block() && self.manner == Manner::Wait => {
-                    if let Some(pause) = self.wait() {
-                        return pause;
-                    }
-                    self.false_alarms += 1;
-                }
-                Err(error) => return Pause::Failed(error),
-            }
+/// A UNIX datagram socket that is not connected is always writable, however full its peer is:
+/// after this many false alarms in a row a call tries again by the clock.
+const FALSE_ALARMS: u32 = 3;
+const AFTER_FALSE_ALARMS: Duration = Duration::from_millis(1);
+
+/// What a stretch without the interpreter ended with.
+enum Pause<T> {
+    Done(T),
+    Failed(Errno),
+    TimedOut,
+    /// Time to run signal handlers.
+    Signals,
+}
+
+impl<T> From<errno::Result<T>> for Pause<T> {
+    fn from(result: errno::Result<T>) -> Self {
+        match result {
+            Ok(value) => Self::Done(value),
+            Err(Errno(libc::EINTR)) => Self::Signals,
+            Err(error) => Self::Failed(error),
         }
     }
+}
 
-    /// Waits for readiness; `None` when it has come.
-    fn wait<T>(&mut self) -> Option<Pause<T>> {
-        let deadline = match self.deadline {
-            Some(deadline) => deadline,
-            None => {
-                if self.timeout == Timeout::Block && self.is_nonblocking() {
-                    // Somebody set O_NONBLOCK behind the socket's back, and means it.
-                    return match self.manner {
-                        Manner::WaitThenKernel => None,
-                        _ => Some(Pause::Failed(Errno(libc::EAGAIN))),
-                    };
-                }
-                *self.deadline.insert(Deadline::after(self.timeout))
-            }
-        };
-        let waited = if self.false_alarms < FALSE_ALARMS {
-            self.call.wait(self.interest, deadline, self.slice.next())
-        } else {
-            match self
-                .call
-                .wait(Interest::Time, deadline, Some(AFTER_FALSE_ALARMS))
-            {
-                Waited::Sliced => Waited::Ready,
-                other => other,
-            }
-        };
-        match waited {
-            Waited::Ready => None,
-            Waited::TimedOut => Some(Pause::TimedOut),
-            Waited::Sliced | Waited::Interrupted => Some(Pause::Signals),
-            Waited::Closed => Some(Pause::Failed(Errno(libc::EBADF))),
-            Waited::Failed(error) => Some(Pause::Failed(error)),
-        }
+/// One call in progress. Its deadline starts when it first has to wait.
+struct Progress<'a> {
+    socket: &'a Socket,
+    call: Call<'a>,
+    timeout: Timeout,
+    transfer: Transfer,
+    deadline: Option<Deadline>,
+    slice: Slice,
+    false_alarms: u32,
+}
+
+impl<'a> Progress<'a> {
+    fn begin(socket: &'a Socket, transfer: Transfer) -> Result<Self> {
+        Ok(Self {
+            socket,
+            call: socket.descriptor().enter()?,
+            timeout: socket.timeout(),
+            transfer,
+            deadline: None,
+            slice: Slice(None),
+            false_alarms: 0,
+        })
     }
 
-    fn is_nonblocking(&self) -> bool {
-        sys::is_nonblocking(self.call.fd()).unwrap_or(true)
-    }
-
-    /// To the end, with signal handlers run in between (PEP 475).
+    /// To the end, with signal handlers run in between (PEP 475). `op` is given the descriptor and
+    /// the flags to add.
     fn run<T: Send>(
         &mut self,
         py: Python<'_>,
         op: &mut (impl FnMut(RawFd, i32) -> errno::Result<T> + Send),
     ) -> Result<T> {
+        let held = self.may_try() && gil::is_held_for(py, self.transfer.len);
+        let mut first = match self.timeout {
+            // Without the interpreter there is nothing to gain by a try: the blocking call is one
+            // system call, whether it has to wait or not.
+            Timeout::Block => held && self.expects_readiness(),
+            Timeout::After(_) => self.expects_readiness(),
+            Timeout::NonBlock => true,
+        };
+        if first && held {
+            match self.tried(op(self.call.fd(), libc::MSG_DONTWAIT)) {
+                Ok(value) => return Ok(value),
+                Err(error) if self.ends(error) => return Err(error.into()),
+                Err(_) => first = false,
+            }
+        }
         loop {
-            match py.detach(|| self.advance(op)) {
+            match py.detach(|| self.advance(op, first)) {
                 Pause::Done(value) => return Ok(value),
                 Pause::Failed(error) => return Err(error.into()),
                 Pause::TimedOut => return Err(Error::TimedOut),
@@ -195,148 +159,196 @@ impl Progress<'_> {
             }
         }
     }
+
+    /// True if a try with MSG_DONTWAIT does no more and no less than the blocking call would.
+    fn may_try(&self) -> bool {
+        self.timeout != Timeout::Block
+            || (self.transfer.flags & !INDIFFERENT_FLAGS == 0 && !self.socket.is_left_to_kernel())
+    }
+
+    /// There mostly is room to send. Whether there is something to receive, the last calls tell.
+    fn expects_readiness(&self) -> bool {
+        self.transfer.interest == Interest::Write || self.socket.expects_readiness()
+    }
+
+    /// Remembers how a try went.
+    fn tried<T>(&self, result: errno::Result<T>) -> errno::Result<T> {
+        if self.transfer.interest == Interest::Read {
+            match &result {
+                Ok(_) => self.socket.was_ready(),
+                Err(error) if error.would_block() => self.socket.had_to_wait(),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    /// True for errors that no waiting mends.
+    fn ends(&self, error: Errno) -> bool {
+        match error {
+            Errno(libc::EINTR) => false,
+            error if error.would_block() => self.timeout == Timeout::NonBlock,
+            _ => true,
+        }
+    }
+
+    /// Without the interpreter, until there is something to tell.
+    fn advance<T>(
+        &mut self,
+        op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
+        first: bool,
+    ) -> Pause<T> {
+        match self.timeout {
+            Timeout::NonBlock => op(self.call.fd(), libc::MSG_DONTWAIT).into(),
+            Timeout::Block => self.call.block(|fd| op(fd, 0)).into(),
+            Timeout::After(_) => self.poll(op, first),
+        }
+    }
+
+    /// Waits and tries in turns, beginning with a try if it is the `first`.
+    fn poll<T>(
+        &mut self,
+        op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
+        first: bool,
+    ) -> Pause<T> {
+        if first {
+            match self.tried(op(self.call.fd(), libc::MSG_DONTWAIT)) {
+                Err(error) if error.would_block() => {}
+                other => return other.into(),
+            }
+        }
+        loop {
+            if let Some(pause) = self.wait() {
+                return pause;
+            }
+            match op(self.call.fd(), libc::MSG_DONTWAIT) {
+                Err(error) if error.would_block() => self.false_alarms += 1,
+                other => return other.into(),
+            }
+        }
+    }
+
+    /// Waits for readiness; `None` when it has come.
+    fn wait<T>(&mut self) -> Option<Pause<T>> {
+        let timeout = self.timeout;
+        let deadline = *self.deadline.get_or_insert_with(|| Deadline::after(timeout));
+        let waited = if self.false_alarms < FALSE_ALARMS {
+            self.call.wait(self.transfer.interest, deadline, self.slice.next())
+        } else {
+            match self.call.wait(Interest::Time, deadline, Some(AFTER_FALSE_ALARMS)) {
+                Waited::Sliced => Waited::Ready,
+                other => other,
+            }
+        };
+        match waited {
+            Waited::Ready => None,
+            Waited::TimedOut => Some(Pause::TimedOut),
+            Waited::Sliced | Waited::Interrupted => Some(Pause::Signals),
+            Waited::Failed(error) => Some(Pause::Failed(error)),
+        }
+    }
 }
 
-fn begin(socket: &Socket, interest: Interest, flags: i32) -> Result<Progress<'_>> {
-    let timeout = socket.timeout();
-    Ok(Progress {
-        call: socket.descriptor().enter()?,
-        timeout,
-        manner: manner(socket, timeout, interest, flags),
-        interest,
-        deadline: None,
-        slice: Slice(None),
-        false_alarms: 0,
-    })
-}
-
-/// A receiving or sending call. `op` is given the descriptor and the flags to add to `flags`.
+/// A receiving call. `op` is given the descriptor and the flags to add.
 pub fn attempt<T: Send>(
     py: Python<'_>,
     socket: &Socket,
-    interest: Interest,
-    flags: i32,
+    transfer: Transfer,
     mut op: impl FnMut(RawFd, i32) -> errno::Result<T> + Send,
 ) -> Result<T> {
-    begin(socket, interest, flags)?.run(py, &mut op)
+    Progress::begin(socket, transfer)?.run(py, &mut op)
 }
 
-/// Sends through `op` (given the descriptor, the flags to add, and how many bytes are gone
-/// already) until `len` bytes are gone, under one deadline. Gives how many went, and what ended it
-/// if that was not the last byte.
-fn send_until(
+/// `send`, `sendto` and `sendmsg`. `op` is also given how many bytes are gone already.
+pub fn send(
     py: Python<'_>,
-    progress: &mut Progress<'_>,
-    len: usize,
+    socket: &Socket,
+    transfer: Transfer,
+    mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
+) -> Result<usize> {
+    let mut progress = Progress::begin(socket, transfer)?;
+    let mut by_a_try = false;
+    let sent = progress.run(py, &mut |fd, added| {
+        by_a_try = added != 0;
+        op(fd, added, 0)
+    })?;
+    if !(by_a_try && sent < transfer.len && progress.timeout == Timeout::Block) {
+        return Ok(sent);
+    }
+    // The try took what there was room for. The kernel's own blocking call would have gone on until
+    // all is gone or something stops it, which then is not an error of a call that sent something.
+    let rest = py.detach(|| progress.call.block(|fd| op(fd, 0, sent)));
+    Ok(sent + rest.unwrap_or(0))
+}
+
+/// `sendall`: everything under one deadline, or the error that stopped it; and how many bytes went.
+pub fn send_all(
+    py: Python<'_>,
+    socket: &Socket,
+    transfer: Transfer,
     mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
 ) -> (usize, Result<()>) {
+    let mut progress = match Progress::begin(socket, transfer) {
+        Ok(progress) => progress,
+        Err(error) => return (0, Err(error)),
+    };
     let mut sent = 0;
     loop {
         match progress.run(py, &mut |fd, added| op(fd, added, sent)) {
-            Ok(count) => {
-                sent += count;
-                progress.false_alarms = 0;
-            }
+            Ok(count) => sent += count,
             Err(error) => return (sent, Err(error)),
         }
-        if sent >= len {
+        if sent >= transfer.len {
             return (sent, Ok(()));
         }
+        progress.false_alarms = 0;
         // A partial write can mean that a signal came.
         if let Err(error) = py.check_signals() {
             return (sent, Err(error.into()));
         }
-        if progress.timeout != Timeout::Block {
-            let deadline = *progress
-                .deadline
-                .get_or_insert_with(|| Deadline::after(progress.timeout));
-            if progress.timeout != Timeout::NonBlock
-                && deadline.left().is_some_and(|left| left.is_zero())
-            {
+        if let Timeout::After(_) = progress.timeout {
+            let timeout = progress.timeout;
+            let deadline = *progress.deadline.get_or_insert_with(|| Deadline::after(timeout));
+            if deadline.left().is_some_and(|left| left.is_zero()) {
                 return (sent, Err(Error::TimedOut));
             }
         }
     }
 }
 
-/// `sendall`: everything, or the error that stopped it and how many bytes went before.
-pub fn send_all(
-    py: Python<'_>,
-    socket: &Socket,
-    flags: i32,
-    len: usize,
-    op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
-) -> (usize, Result<()>) {
-    match begin(socket, Interest::Write, flags) {
-        Ok(mut progress) => send_until(py, &mut progress, len, op),
-        Err(error) => (0, Err(error)),
-    }
-}
+const CONNECTION: Transfer = Transfer { interest: Interest::Read, flags: 0, len: 0 };
 
-/// What is to be sent.
-pub struct Sending {
-    pub flags: i32,
-    pub len: usize,
-    /// True if it goes to an address of its own, false if to the connected peer.
-    pub has_address: bool,
-}
-
-/// `send`, `sendto` and `sendmsg`. A blocking stream takes everything before it returns, as in the kernel,
-/// and what stops it half-way is not an error of this call.
-pub fn send(
-    py: Python<'_>,
-    socket: &Socket,
-    what: &Sending,
-    mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
-) -> Result<usize> {
-    let mut progress = begin(socket, Interest::Write, what.flags)?;
-    if what.has_address && socket.family() == libc::AF_UNIX && progress.timeout == Timeout::Block {
-        // Only the kernel knows when such a peer has room again.
-        progress.manner = Manner::Kernel;
-    }
-    let waits_for_all = progress.timeout == Timeout::Block && progress.manner == Manner::Wait;
-    if !waits_for_all {
-        return progress.run(py, &mut |fd, added| op(fd, added, 0));
-    }
-    let (sent, ended) = send_until(py, &mut progress, what.len, op);
-    match ended {
-        Err(error) if sent == 0 || matches!(error, Error::Raised(_)) => Err(error),
-        _ => Ok(sent),
-    }
-}
-
-/// accept(2), which has no MSG_DONTWAIT: tries at once if the descriptor cannot block, and waits
-/// first if it can.
-pub fn accept(
-    py: Python<'_>,
-    socket: &Socket,
-    from: &mut AddressBuffer,
-) -> Result<std::os::fd::OwnedFd> {
-    let mut progress = begin(socket, Interest::Read, 0)?;
-    let may_block = match progress.timeout {
-        Timeout::NonBlock => false,
-        Timeout::Block => true,
-        Timeout::After(_) => !progress.is_nonblocking(),
+/// accept(2), which has no MSG_DONTWAIT: with a timeout it is tried first only if the descriptor
+/// cannot block, which somebody who shares it may have changed.
+pub fn accept(py: Python<'_>, socket: &Socket, from: &mut AddressBuffer) -> Result<OwnedFd> {
+    let mut progress = Progress::begin(socket, CONNECTION)?;
+    let mut op = |fd, _| sys::accept(fd, from);
+    let cannot_block = match progress.timeout {
+        Timeout::Block => false,
+        Timeout::NonBlock => true,
+        Timeout::After(_) => sys::is_nonblocking(progress.call.fd()).unwrap_or(true),
     };
-    if may_block && progress.manner == Manner::Wait {
-        progress.manner = Manner::WaitThenKernel;
+    if cannot_block {
+        return progress.run(py, &mut op);
     }
-    progress.run(py, &mut |fd, _| sys::accept(fd, from))
+    loop {
+        match py.detach(|| progress.advance(&mut op, false)) {
+            Pause::Done(accepted) => return Ok(accepted),
+            Pause::Failed(error) => return Err(error.into()),
+            Pause::TimedOut => return Err(Error::TimedOut),
+            Pause::Signals => py.check_signals()?,
+        }
+    }
 }
 
 /// connect(2): never repeated. A connection under way is waited for, and SO_ERROR tells how it
 /// went.
 pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()> {
-    let mut progress = begin(socket, Interest::Write, 0)?;
-    let first = {
-        let call = &progress.call;
-        // close() calls a blocking connect back by shutting the connection down.
-        let _connecting = (progress.timeout == Timeout::Block).then(|| call.connecting());
-        py.detach(|| sys::connect(call.fd(), address))
-    };
-    let error = match first {
+    let mut progress =
+        Progress::begin(socket, Transfer { interest: Interest::Write, ..CONNECTION })?;
+    let call = &progress.call;
+    let error = match py.detach(|| call.block(|fd| sys::connect(fd, address))) {
         Ok(()) => return Ok(()),
-        Err(_) if progress.call.is_closed() => return Err(Errno(libc::EBADF).into()),
         Err(error) => error,
     };
     let under_way = match error {
@@ -350,15 +362,18 @@ pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()
     if !under_way {
         return Err(error.into());
     }
-    progress.deadline = Some(Deadline::after(progress.timeout));
-    progress.manner = Manner::WaitThenKernel;
-    progress.run(
-        py,
-        &mut |fd, _| match sys::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_ERROR)? {
-            0 | libc::EISCONN => Ok(()),
-            error => Err(Errno(error)),
-        },
-    )
+    loop {
+        match py.detach(|| progress.wait::<()>()) {
+            None => break,
+            Some(Pause::Failed(error)) => return Err(error.into()),
+            Some(Pause::TimedOut) => return Err(Error::TimedOut),
+            Some(Pause::Signals | Pause::Done(())) => py.check_signals()?,
+        }
+    }
+    match sys::getsockopt_int(progress.call.fd(), libc::SOL_SOCKET, libc::SO_ERROR)? {
+        0 | libc::EISCONN => Ok(()),
+        error => Err(Errno(error).into()),
+    }
 }
 
 /// close(2), which may linger.

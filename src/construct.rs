@@ -140,12 +140,7 @@ impl<'py> Given<'py> {
         }
         let [family, kind, proto, fileno] = given;
         let fileno = fileno.filter(|fileno| !fileno.is_none());
-        Ok(Some(Self {
-            family,
-            kind,
-            proto,
-            fileno,
-        }))
+        Ok(Some(Self { family, kind, proto, fileno }))
     }
 
     /// The family, or None if it takes the descriptor or the standard class to know it.
@@ -170,11 +165,8 @@ fn number_or(argument: Option<&Bound<'_, PyAny>>, default: c_int) -> Result<c_in
 fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
     let py = this.py();
     let socket = this.get();
-    let usual = if given.fileno.is_none() {
-        [libc::AF_INET, libc::SOCK_STREAM, 0]
-    } else {
-        [-1; 3]
-    };
+    let usual =
+        if given.fileno.is_none() { [libc::AF_INET, libc::SOCK_STREAM, 0] } else { [-1; 3] };
     let family = number_or(given.family.as_ref(), usual[0])?;
     let kind = number_or(given.kind.as_ref(), usual[1])?;
     let proto = number_or(given.proto.as_ref(), usual[2])?;
@@ -190,13 +182,7 @@ fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
 
 fn create(py: Python<'_>, socket: &Socket, family: c_int, kind: c_int, proto: c_int) -> Result<()> {
     let default_timeout_ns = options::default_timeout_ns(py)?;
-    let made = Made {
-        family,
-        kind,
-        proto,
-        default_timeout_ns,
-        left_to_kernel: false,
-    };
+    let made = Made { family, kind, proto, default_timeout_ns, left_to_kernel: false };
     refuse_foreign(family)?;
     let fd = call::without_interpreter(py, || sys::socket(family, kind, proto))?;
     settle(socket, fd.as_raw_fd(), &made)?;
@@ -221,7 +207,7 @@ fn adopt(
         kind: option_unless_given(fd, kind, libc::SO_TYPE)?,
         proto: option_unless_given(fd, proto, libc::SO_PROTOCOL)?,
         default_timeout_ns: options::default_timeout_ns(py)?,
-        left_to_kernel: options::has_kernel_timeouts(fd),
+        left_to_kernel: options::has_low_water_mark(fd),
     };
     refuse_foreign(made.family)?;
     settle(socket, fd, &made)?;
@@ -261,20 +247,12 @@ fn settle(socket: &Socket, fd: RawFd, made: &Made) -> errno::Result<()> {
         return Ok(());
     }
     socket.set_timeout_ns(made.default_timeout_ns);
-    if made.default_timeout_ns >= 0 {
-        sys::set_nonblocking(fd, true)
-    } else {
-        Ok(())
-    }
+    if made.default_timeout_ns >= 0 { sys::set_nonblocking(fd, true) } else { Ok(()) }
 }
 
 /// A subclass of `rsnet.socket` cannot become an instance of the standard class.
 fn refuse_foreign(family: c_int) -> Result<()> {
-    if is_native(family) {
-        Ok(())
-    } else {
-        Err(Errno(libc::EAFNOSUPPORT).into())
-    }
+    if is_native(family) { Ok(()) } else { Err(Errno(libc::EAFNOSUPPORT).into()) }
 }
 
 /// The family asked for, or the descriptor's own; and that it is a socket's.
@@ -292,11 +270,7 @@ fn family_of(fd: RawFd, family: c_int) -> errno::Result<c_int> {
 }
 
 fn option_unless_given(fd: RawFd, given: c_int, option: c_int) -> errno::Result<c_int> {
-    if given == -1 {
-        sys::getsockopt_int(fd, libc::SOL_SOCKET, option)
-    } else {
-        Ok(given)
-    }
+    if given == -1 { sys::getsockopt_int(fd, libc::SOL_SOCKET, option) } else { Ok(given) }
 }
 
 /// `socket.__new__`: an instance of the class, or, for families that it does not speak, of the

@@ -104,18 +104,13 @@ macro_rules! positional {
             unsafe {
                 enter(this, |socket| {
                     let py = socket.py();
-                    $method(
-                        socket,
-                        Arguments::from_fastcall(py, start, count, ptr::null_mut()),
-                    )
+                    $method(socket, Arguments::from_fastcall(py, start, count, ptr::null_mut()))
                 })
             }
         }
         Entry {
             name: $name,
-            function: ffi::PyMethodDefPointer {
-                PyCFunctionFast: entry,
-            },
+            function: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
             flags: ffi::METH_FASTCALL,
         }
     }};
@@ -141,9 +136,7 @@ macro_rules! keywords {
         }
         Entry {
             name: $name,
-            function: ffi::PyMethodDefPointer {
-                PyCFunctionFastWithKeywords: entry,
-            },
+            function: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
             flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         }
     }};

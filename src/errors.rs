@@ -137,12 +137,7 @@ pub fn panicked(payload: &(dyn Any + Send)) -> PyErr {
 /// Warns as CPython does when the kernel had no room for all the control data.
 pub fn warn_of_truncated_ancillary_data(py: Python<'_>) -> PyResult<()> {
     let category = py.get_type::<PyRuntimeWarning>();
-    PyErr::warn(
-        py,
-        &category,
-        c"received malformed or improperly-truncated ancillary data",
-        1,
-    )
+    PyErr::warn(py, &category, c"received malformed or improperly-truncated ancillary data", 1)
 }
 
 /// The ResourceWarning for a socket that nobody closed, with the socket as its source.

@@ -49,15 +49,11 @@ pub fn use_class(
         standard_class: standard.getattr("socket")?.unbind(),
         standard_getaddrinfo: standard.getattr("getaddrinfo")?.unbind(),
     };
-    PACKAGE
-        .set(py, package)
-        .map_err(|_| Error::Runtime("the class is known already"))
+    PACKAGE.set(py, package).map_err(|_| Error::Runtime("the class is known already"))
 }
 
 fn package(py: Python<'_>) -> Result<&Package> {
-    PACKAGE
-        .get(py)
-        .ok_or(Error::Runtime("the package rsnet is not imported"))
+    PACKAGE.get(py).ok_or(Error::Runtime("the package rsnet is not imported"))
 }
 
 /// The standard library's class, for the families that are not native.
@@ -78,10 +74,7 @@ pub fn is_the_class(class: &Bound<'_, PyType>) -> bool {
 /// What programs find under the name `socket`: the class, or what they have put in its place.
 pub fn class_in_use<'py>(py: Python<'py>) -> Result<Bound<'py, PyAny>> {
     let package = package(py)?;
-    let found = package
-        .namespace
-        .bind(py)
-        .get_item(pyo3::intern!(py, "socket"))?;
+    let found = package.namespace.bind(py).get_item(pyo3::intern!(py, "socket"))?;
     Ok(found.unwrap_or_else(|| package.class.bind(py).clone().into_any()))
 }
 
@@ -91,10 +84,7 @@ pub fn allocate<'py>(class: &Bound<'py, PyType>) -> Result<Bound<'py, Socket>> {
     let native = py.get_type::<Socket>();
     // SAFETY: two types that are alive.
     if unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), native.as_type_ptr()) } == 0 {
-        return Err(Error::Type(format!(
-            "{} is not a class of sockets",
-            class.repr()?
-        )));
+        return Err(Error::Type(format!("{} is not a class of sockets", class.repr()?)));
     }
     let arguments = PyTuple::empty(py);
     // SAFETY: the slot of a type that pyo3 made is its `tp_new`, which is never null for a class
@@ -103,11 +93,7 @@ pub fn allocate<'py>(class: &Bound<'py, PyType>) -> Result<Bound<'py, Socket>> {
     unsafe {
         let slot = ffi::PyType_GetSlot(native.as_type_ptr(), ffi::Py_tp_new);
         let new: ffi::newfunc = std::mem::transmute(slot);
-        let object = new(
-            class.as_type_ptr(),
-            arguments.as_ptr(),
-            std::ptr::null_mut(),
-        );
+        let object = new(class.as_type_ptr(), arguments.as_ptr(), std::ptr::null_mut());
         Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
     }
 }

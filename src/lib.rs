@@ -13,6 +13,7 @@ mod call;
 mod construct;
 mod entry;
 mod errors;
+mod gil;
 mod instance;
 mod lifetime;
 mod message;

@@ -9,7 +9,6 @@ use pyo3::ffi::Py_ssize_t;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use rsnet_core::cmsg::{self, Item, Message, Messages};
-use rsnet_core::descriptor::Interest;
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys::{self, ReadableMemory, Received, WritableMemory};
 
@@ -17,7 +16,7 @@ use crate::address;
 use crate::arguments::{self, Arguments};
 use crate::audit;
 use crate::buffer::{Buffer, UnfinishedBytes};
-use crate::call::{self, Sending};
+use crate::call::{self, receiving, sending};
 use crate::errors::{self, Error, Result, Returned};
 use crate::socket::This;
 
@@ -44,11 +43,7 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
         None => None,
     };
     let none = py.None().into_bound(py);
-    audit::of_address(
-        c"socket.sendmsg",
-        this,
-        given.address.as_ref().unwrap_or(&none),
-    )?;
+    audit::of_address(c"socket.sendmsg", this, given.address.as_ref().unwrap_or(&none))?;
     let buffers = collect(&given.buffers, "sendmsg() argument 1 must be an iterable")?
         .iter()
         .map(Buffer::readable)
@@ -60,12 +55,7 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let parts: Vec<ReadableMemory> = buffers.iter().map(Buffer::memory).collect();
     let len = parts.iter().map(|part| part.len).sum();
     let flags = given.flags;
-    let what = Sending {
-        flags,
-        len,
-        has_address: to.is_some(),
-    };
-    let sent = call::send(py, this.get(), &what, |fd, added, gone| match gone {
+    let sent = call::send(py, this.get(), sending(len, flags), |fd, added, gone| match gone {
         0 => sys::sendmsg(fd, &parts, &control, to.as_ref(), flags | added),
         // The control data went with the first byte.
         _ => sys::sendmsg(fd, &after(&parts, gone), &[], to.as_ref(), flags | added),
@@ -123,10 +113,8 @@ pub fn recvmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Retu
         .iter()
         .map(arguments::writable_item)
         .collect::<Result<Vec<_>>>()?;
-    let parts: Vec<WritableMemory> = buffers
-        .iter()
-        .map(|buffer| buffer.memory_to_write(buffer.len()))
-        .collect();
+    let parts: Vec<WritableMemory> =
+        buffers.iter().map(|buffer| buffer.memory_to_write(buffer.len())).collect();
     let arrived = receive(this, &parts, room, flags)?;
     let count = arrived.received.bytes.into_pyobject(this.py())?;
     arrived.into_python(this.py(), count.into_any())
@@ -155,18 +143,14 @@ fn receive(
     control.try_reserve_exact(room).map_err(|_| Error::Memory)?;
     control.resize(room, 0);
     let mut from = AddressBuffer::default();
-    let received = call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+    let len = parts.iter().map(|part| part.len).sum();
+    let received = call::attempt(this.py(), this.get(), receiving(len, flags), |fd, added| {
         from.clear();
         sys::recvmsg(fd, parts, &mut control, &mut from, flags | added)
     })?;
     control.truncate(received.control_bytes);
     let descriptors = sys::adopt_descriptors(&control);
-    Ok(Arrived {
-        received,
-        control,
-        descriptors,
-        from,
-    })
+    Ok(Arrived { received, control, descriptors, from })
 }
 
 impl Arrived {
@@ -193,7 +177,5 @@ impl Arrived {
 
 fn to_tuple<'py>(py: Python<'py>, message: &Message<'_>) -> Returned<'py> {
     let data = PyBytes::new(py, message.data);
-    Ok((message.level, message.kind, data)
-        .into_pyobject(py)?
-        .into_any())
+    Ok((message.level, message.kind, data).into_pyobject(py)?.into_any())
 }

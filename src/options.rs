@@ -112,22 +112,9 @@ pub fn getblocking<'py>(this: This<'_, 'py>) -> Returned<'py> {
 
 // Options.
 
-/// Options by which the kernel itself decides when a blocking call returns.
-const KERNEL_TIMEOUTS: [c_int; 3] = [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO, libc::SO_RCVLOWAT];
-
-/// True if such an option is set on the descriptor (inherited, or set by somebody else).
-pub fn has_kernel_timeouts(fd: RawFd) -> bool {
-    let is_set = |option| {
-        let mut value = [0; 16];
-        let len = sys::getsockopt(fd, libc::SOL_SOCKET, option, &mut value).unwrap_or(0);
-        let unset: &[u8] = if option == libc::SO_RCVLOWAT {
-            &1i32.to_ne_bytes()
-        } else {
-            &[0; 16]
-        };
-        value.iter().take(len).ne(unset.iter().take(len))
-    };
-    KERNEL_TIMEOUTS.into_iter().any(is_set)
+/// True if SO_RCVLOWAT is set on the descriptor (by whoever had it before).
+pub fn has_low_water_mark(fd: RawFd) -> bool {
+    sys::getsockopt_int(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT).is_ok_and(|mark| mark > 1)
 }
 
 pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
@@ -136,22 +123,16 @@ pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     match &value {
         OptionValue::Number(number) => {
             let bytes = number.to_ne_bytes();
-            set(ReadableMemory {
-                start: bytes.as_ptr(),
-                len: bytes.len(),
-            })?;
+            set(ReadableMemory { start: bytes.as_ptr(), len: bytes.len() })?;
         }
         OptionValue::Null(len) => {
-            set(ReadableMemory {
-                start: std::ptr::null(),
-                len: *len as usize,
-            })?;
+            set(ReadableMemory { start: std::ptr::null(), len: *len as usize })?;
         }
         OptionValue::Bytes(buffer) => set(buffer.memory())?,
     }
-    if level == libc::SOL_SOCKET && KERNEL_TIMEOUTS.contains(&name) {
+    if level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT {
         let socket = this.get();
-        let has = call::brief(socket, |fd| Ok(has_kernel_timeouts(fd)))?;
+        let has = call::brief(socket, |fd| Ok(has_low_water_mark(fd)))?;
         socket.leave_to_kernel(has);
     }
     Ok(none(this.py()))
@@ -169,9 +150,7 @@ pub fn getsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
         return Err(Error::OsText("getsockopt buflen out of range").into());
     }
     let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-    let filled = call::brief(this.get(), |fd| {
-        sys::getsockopt(fd, level, name, &mut value)
-    })?;
+    let filled = call::brief(this.get(), |fd| sys::getsockopt(fd, level, name, &mut value))?;
     value.truncate(filled);
     Ok(PyBytes::new(py, &value).into_any())
 }

@@ -45,13 +45,9 @@ pub fn numeric_addrinfo<'py>(
     proto: &Bound<'py, PyAny>,
     flags: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyList>>> {
-    let (Some(number), Some(family_number), Some(kind), Some(protocol), Some(flag_bits)) = (
-        port_number(port),
-        small(family),
-        small(r#type),
-        small(proto),
-        small(flags),
-    ) else {
+    let (Some(number), Some(family_number), Some(kind), Some(protocol), Some(flag_bits)) =
+        (port_number(port), small(family), small(r#type), small(proto), small(flags))
+    else {
         return Ok(None);
     };
     let Some(address) = literal(host, number) else {
@@ -139,46 +135,25 @@ fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
     static SHAPES: Mutex<Option<HashMap<Question, Shape>>> = Mutex::new(None);
     // Never held while Python runs.
     let known = || SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
-    let copied = known()
-        .as_ref()
-        .and_then(|shapes| shapes.get(&question))
-        .map(|shape| {
-            shape
-                .iter()
-                .map(|entry| entry.each_ref().map(|part| part.clone_ref(py)))
-                .collect()
-        });
+    let copied = known().as_ref().and_then(|shapes| shapes.get(&question)).map(|shape| {
+        shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect()
+    });
     if copied.is_some() {
         return Ok(copied);
     }
     let Ok(shape) = ask(py, question) else {
         return Ok(None);
     };
-    let copy = shape
-        .iter()
-        .map(|entry| entry.each_ref().map(|part| part.clone_ref(py)))
-        .collect();
-    let _replaced = known()
-        .get_or_insert_with(HashMap::new)
-        .insert(question, copy);
+    let copy = shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect();
+    let _replaced = known().get_or_insert_with(HashMap::new).insert(question, copy);
     Ok(Some(shape))
 }
 
 fn ask(py: Python<'_>, question: Question) -> PyResult<Shape> {
     let standard = instance::standard_getaddrinfo(py)?;
-    let host = if question.native == libc::AF_INET {
-        "127.0.0.1"
-    } else {
-        "::1"
-    };
+    let host = if question.native == libc::AF_INET { "127.0.0.1" } else { "::1" };
     let port = question.has_service.then_some(1);
-    let Question {
-        family,
-        kind,
-        protocol,
-        flags,
-        ..
-    } = question;
+    let Question { family, kind, protocol, flags, .. } = question;
     let answer = standard.call1((host, port, family, kind, protocol, flags))?;
     let entry = |entry: PyResult<Bound<'_, PyAny>>| {
         let entry = entry?.cast_into::<PyTuple>().map_err(PyErr::from)?;

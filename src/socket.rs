@@ -3,7 +3,7 @@
 //! options.rs, by subject; entry.rs lays them over it.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering};
 
 use pyo3::prelude::*;
 use rsnet_core::descriptor::Descriptor;
@@ -18,6 +18,9 @@ pub fn is_native(family: c_int) -> bool {
 /// `self`, as a method has it.
 pub type This<'a, 'py> = &'a Bound<'py, Socket>;
 
+/// The longest run of calls that are not tried before they wait.
+const MOST_UNTRIED: u32 = 32;
+
 /// A socket: a descriptor, its timeout, and what it was made as.
 #[pyclass(frozen, subclass, name = "socket", module = "_rsnet")]
 #[derive(Default)]
@@ -28,6 +31,10 @@ pub struct Socket {
     kind: AtomicI32,
     proto: AtomicI32,
     left_to_kernel: AtomicBool,
+    /// How many calls are to come that are not tried before they wait, and how many there were to
+    /// be when this count began: calls in vain make it longer, up to a bound.
+    untried: AtomicU32,
+    untried_run: AtomicU32,
     /// How many files made by `makefile` are open; they keep the descriptor open.
     io_refs: AtomicI64,
     /// True once `close` or `detach` was called, whether or not files are still open.
@@ -72,17 +79,38 @@ impl Socket {
     /// along with it, so that `sock.type == SOCK_STREAM` works.
     pub fn set_made_as(&self, family: c_int, kind: c_int, proto: c_int) {
         self.family.store(family, Ordering::Relaxed);
-        self.kind.store(
-            kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC),
-            Ordering::Relaxed,
-        );
+        self.kind.store(kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC), Ordering::Relaxed);
         self.proto.store(proto, Ordering::Relaxed);
     }
 
-    /// True if the kernel's own timeouts are in use on the descriptor, so that blocking calls are
-    /// made as they are.
+    /// True if SO_RCVLOWAT is in use, with which a call that is tried first would return too early.
     pub fn is_left_to_kernel(&self) -> bool {
         self.left_to_kernel.load(Ordering::Relaxed)
+    }
+
+    /// True if it looks worth while to try a call before waiting for it: not when the last tries
+    /// were in vain, as in a ping-pong.
+    pub fn expects_readiness(&self) -> bool {
+        let untried = self.untried.load(Ordering::Relaxed);
+        if untried == 0 {
+            return true;
+        }
+        self.untried.store(untried - 1, Ordering::Relaxed);
+        false
+    }
+
+    /// A try was in vain.
+    pub fn had_to_wait(&self) {
+        let run = (self.untried_run.load(Ordering::Relaxed) * 2).clamp(1, MOST_UNTRIED);
+        self.untried_run.store(run, Ordering::Relaxed);
+        self.untried.store(run, Ordering::Relaxed);
+    }
+
+    /// A try was not in vain.
+    pub fn was_ready(&self) {
+        if self.untried_run.load(Ordering::Relaxed) != 0 {
+            self.untried_run.store(0, Ordering::Relaxed);
+        }
     }
 
     pub fn io_refs(&self) -> i64 {

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use pyo3::ffi::Py_ssize_t;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rsnet_core::descriptor::Interest;
 use rsnet_core::errno::{self, Errno};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
@@ -15,7 +14,7 @@ use crate::address::{self, names_peer};
 use crate::arguments::{self, Arguments};
 use crate::audit;
 use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
-use crate::call::{self, Sending};
+use crate::call::{self, receiving, sending};
 use crate::errors::{self, Error, Result, Returned};
 use crate::socket::This;
 
@@ -30,12 +29,7 @@ fn count(py: Python<'_>, count: usize) -> Returned<'_> {
 // Names.
 
 pub fn fileno<'py>(this: This<'_, 'py>) -> Returned<'py> {
-    Ok(this
-        .get()
-        .descriptor()
-        .fd()
-        .into_pyobject(this.py())?
-        .into_any())
+    Ok(this.get().descriptor().fd().into_pyobject(this.py())?.into_any())
 }
 
 pub fn getsockname<'py>(this: This<'_, 'py>) -> Returned<'py> {
@@ -124,12 +118,7 @@ pub fn close<'py>(this: This<'_, 'py>) -> Returned<'py> {
 
 pub fn detach<'py>(this: This<'_, 'py>) -> Returned<'py> {
     this.get().set_closed(true);
-    Ok(this
-        .get()
-        .descriptor()
-        .detach()
-        .into_pyobject(this.py())?
-        .into_any())
+    Ok(this.get().descriptor().detach().into_pyobject(this.py())?.into_any())
 }
 
 // Receiving.
@@ -143,7 +132,8 @@ pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
     let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recv")?;
     let wanted = size(wanted, "negative buffersize in recv")?;
     let receive = |memory: WritableMemory| {
-        call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+        let transfer = receiving(memory.len, flags);
+        call::attempt(this.py(), this.get(), transfer, |fd, added| {
             sys::recv(fd, memory, flags | added)
         })
     };
@@ -164,10 +154,7 @@ fn received<'py>(
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
     if wanted <= SCRATCH_BYTES {
-        let memory = WritableMemory {
-            len: wanted,
-            ..buffer::scratch()
-        };
+        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
         let count = receive(memory)?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
@@ -193,9 +180,7 @@ fn rest_of_stream<'py>(
     count: usize,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
-    let waiting = call::brief(this.get(), sys::bytes_to_read)
-        .unwrap_or(0)
-        .min(wanted - count);
+    let waiting = call::brief(this.get(), sys::bytes_to_read).unwrap_or(0).min(wanted - count);
     if waiting == 0 {
         return Ok(buffer::bytes_from_scratch(py, count));
     }
@@ -203,9 +188,7 @@ fn rest_of_stream<'py>(
     bytes.copy_from_scratch(count);
     let memory = bytes.memory(count);
     // Whatever goes wrong here will go wrong again in the next call; this one has data to give.
-    let again = call::prompt(py, this.get(), |fd| {
-        sys::recv(fd, memory, libc::MSG_DONTWAIT)
-    });
+    let again = call::prompt(py, this.get(), |fd| sys::recv(fd, memory, libc::MSG_DONTWAIT));
     Ok(bytes.finish(count + again.unwrap_or(0)))
 }
 
@@ -216,7 +199,8 @@ pub fn recv_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returne
     if memory.len == 0 {
         return count(this.py(), 0);
     }
-    let received = call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+    let transfer = receiving(memory.len, flags);
+    let received = call::attempt(this.py(), this.get(), transfer, |fd, added| {
         sys::recv(fd, memory, flags | added)
     })?;
     count(this.py(), received)
@@ -237,10 +221,7 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let mut from = AddressBuffer::default();
     // With an address the memory for all of it is taken: what comes is a datagram, whole.
     let bytes = if wanted <= SCRATCH_BYTES {
-        let memory = WritableMemory {
-            len: wanted,
-            ..buffer::scratch()
-        };
+        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
         let count = receive_from(this, memory, flags, &mut from)?;
         buffer::bytes_from_scratch(this.py(), count)
     } else {
@@ -258,7 +239,7 @@ fn receive_from(
     flags: c_int,
     from: &mut AddressBuffer,
 ) -> Result<usize> {
-    call::attempt(this.py(), this.get(), Interest::Read, flags, |fd, added| {
+    call::attempt(this.py(), this.get(), receiving(memory.len, flags), |fd, added| {
         sys::recvfrom(fd, memory, flags | added, from)
     })
 }
@@ -267,11 +248,7 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     let (memory, wanted, flags) =
         arguments::writable_size_and_flags(&given, c"w*|ni:recvfrom_into")?;
     let wanted = size(wanted, "negative buffersize in recvfrom_into")?;
-    let memory = portion(
-        &memory,
-        wanted,
-        "nbytes is greater than the length of the buffer",
-    )?;
+    let memory = portion(&memory, wanted, "nbytes is greater than the length of the buffer")?;
     let mut from = AddressBuffer::default();
     let received = receive_from(this, memory, flags, &mut from)?;
     let from = address::to_python(this.py(), &from.address())?;
@@ -283,12 +260,7 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
 pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:send")?;
     let memory = data.memory();
-    let what = Sending {
-        flags,
-        len: memory.len,
-        has_address: false,
-    };
-    let sent = call::send(this.py(), this.get(), &what, |fd, added, gone| {
+    let sent = call::send(this.py(), this.get(), sending(memory.len, flags), |fd, added, gone| {
         sys::send(fd, memory.after(gone), flags | added)
     })?;
     count(this.py(), sent)
@@ -298,7 +270,7 @@ pub fn sendall<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:sendall")?;
     let memory = data.memory();
     let py = this.py();
-    match call::send_all(py, this.get(), flags, memory.len, |fd, added, gone| {
+    match call::send_all(py, this.get(), sending(memory.len, flags), |fd, added, gone| {
         sys::send(fd, memory.after(gone), flags | added)
     }) {
         (_, Ok(())) => Ok(none(py)),
@@ -321,12 +293,7 @@ pub fn sendto<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'
     let to = address::argument(this.get().family(), &argument, "sendto")?;
     audit::of_address(c"socket.sendto", this, &argument)?;
     let memory = data.memory();
-    let what = Sending {
-        flags,
-        len: memory.len,
-        has_address: true,
-    };
-    let sent = call::send(py, this.get(), &what, |fd, added, gone| {
+    let sent = call::send(py, this.get(), sending(memory.len, flags), |fd, added, gone| {
         sys::sendto(fd, memory.after(gone), flags | added, &to)
     })
     .map_err(|error| names_peer(error, "send to", &argument))?;

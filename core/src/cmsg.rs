@@ -40,11 +40,8 @@ pub fn push(control: &mut Vec<u8>, level: c_int, kind: c_int, data: &[u8]) {
     let message = &mut control[start..];
     let len = (DATA + data.len()).to_ne_bytes();
     // On a big-endian machine with a narrower cmsg_len the low bytes come last.
-    let len = if cfg!(target_endian = "big") {
-        &len[len.len() - LEN_BYTES..]
-    } else {
-        &len[..LEN_BYTES]
-    };
+    let len =
+        if cfg!(target_endian = "big") { &len[len.len() - LEN_BYTES..] } else { &len[..LEN_BYTES] };
     message[..LEN_BYTES].copy_from_slice(len);
     message[LEVEL..LEVEL + size_of::<c_int>()].copy_from_slice(&level.to_ne_bytes());
     message[TYPE..TYPE + size_of::<c_int>()].copy_from_slice(&kind.to_ne_bytes());
@@ -101,11 +98,7 @@ fn c_int_at(bytes: &[u8], offset: usize) -> c_int {
 
 fn len_of(message: &[u8]) -> usize {
     let mut len = [0; size_of::<usize>()];
-    let start = if cfg!(target_endian = "big") {
-        len.len() - LEN_BYTES
-    } else {
-        0
-    };
+    let start = if cfg!(target_endian = "big") { len.len() - LEN_BYTES } else { 0 };
     len[start..start + LEN_BYTES].copy_from_slice(&message[..LEN_BYTES]);
     usize::from_ne_bytes(len)
 }
@@ -125,17 +118,11 @@ impl<'a> Iterator for Messages<'a> {
         }
         let whole = len <= here.len();
         let data = here.get(DATA..len.min(here.len())).unwrap_or_default();
-        let message = Message {
-            level: c_int_at(here, LEVEL),
-            kind: c_int_at(here, TYPE),
-            data,
-        };
+        let message = Message { level: c_int_at(here, LEVEL), kind: c_int_at(here, TYPE), data };
         if !whole {
             return Some(Item::Truncated(message));
         }
-        self.rest = align(len)
-            .and_then(|next| here.get(next..))
-            .unwrap_or_default();
+        self.rest = align(len).and_then(|next| here.get(next..)).unwrap_or_default();
         Some(Item::Whole(message))
     }
 }
@@ -149,14 +136,7 @@ pub fn descriptors(control: &[u8]) -> impl Iterator<Item = c_int> {
             Item::Malformed => None,
         })
         .filter(|message| message.level == libc::SOL_SOCKET && message.kind == libc::SCM_RIGHTS)
-        .flat_map(|message| {
-            message
-                .data
-                .as_chunks()
-                .0
-                .iter()
-                .map(|fd| c_int::from_ne_bytes(*fd))
-        })
+        .flat_map(|message| message.data.as_chunks().0.iter().map(|fd| c_int::from_ne_bytes(*fd)))
 }
 
 #[cfg(test)]
@@ -183,28 +163,15 @@ mod tests {
         push(&mut control, 1, 2, b"abc");
         push(&mut control, 3, 4, b"");
         let items: Vec<_> = Messages::new(&control).collect();
-        let first = Message {
-            level: 1,
-            kind: 2,
-            data: b"abc",
-        };
-        let second = Message {
-            level: 3,
-            kind: 4,
-            data: b"",
-        };
+        let first = Message { level: 1, kind: 2, data: b"abc" };
+        let second = Message { level: 3, kind: 4, data: b"" };
         assert_eq!(items, [Item::Whole(first), Item::Whole(second)]);
     }
 
     #[test]
     fn truncated_and_malformed() {
         let mut control = Vec::new();
-        push(
-            &mut control,
-            libc::SOL_SOCKET,
-            libc::SCM_RIGHTS,
-            &[7, 0, 0, 0, 9, 0, 0, 0],
-        );
+        push(&mut control, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[7, 0, 0, 0, 9, 0, 0, 0]);
         let cut = &control[..DATA + 5];
         let item = Messages::new(cut).next();
         assert!(matches!(item, Some(Item::Truncated(message)) if message.data.len() == 5));
@@ -215,9 +182,6 @@ mod tests {
         assert_eq!(Messages::new(&zeroes[..3]).count(), 0);
         let mut huge = control;
         huge[..LEN_BYTES].fill(0xff);
-        assert!(matches!(
-            Messages::new(&huge).next(),
-            Some(Item::Truncated(_))
-        ));
+        assert!(matches!(Messages::new(&huge).next(), Some(Item::Truncated(_))));
     }
 }

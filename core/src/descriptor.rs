@@ -7,17 +7,19 @@
 //! The number, an epoch and the count of calls share one word, so that entering is one atomic
 //! addition. The epoch tells a call that the descriptor it entered with has been closed.
 //!
-//! A wait polls the socket and an eventfd of the waiting thread. The eventfd exists once a thread
-//! has waited for the first time; a closer finds those that wait on its socket in a registry.
+//! A call that blocks, in the kernel's own recv or in poll, shows on which descriptor its thread
+//! sleeps. A closer interrupts those threads by a signal (as Java's runtime does it), until they
+//! are awake: one that comes in the moment before the system call is not the last.
+//!
 //! Calls of threads that a fork left behind do not exist in the child: the fork generation makes
 //! their count start anew there.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::errno::{Errno, Result};
 use crate::sys;
@@ -64,9 +66,7 @@ pub enum Waited {
     Sliced,
     /// A signal arrived.
     Interrupted,
-    /// The descriptor was closed meanwhile.
-    Closed,
-    /// poll itself failed.
+    /// poll failed, or the descriptor was closed meanwhile (EBADF).
     Failed(Errno),
 }
 
@@ -120,12 +120,8 @@ impl Descriptor {
         }
         if self.retire() {
             registry.retired.push((self.id(), fd));
-            registry.wake(self.id());
-            if registry.connecting.contains(&self.id()) {
-                // The one call that blocks inside the kernel. Linux ends it for this; nobody else
-                // can be using a connection that is not there yet.
-                let _ = sys::shutdown(fd, libc::SHUT_RDWR);
-            }
+            drop(registry);
+            wake_sleepers(self.id());
             return Ok(());
         }
         drop(registry);
@@ -145,11 +141,7 @@ impl Descriptor {
             epoch: before & EPOCH,
             generation: self.generation.load(Ordering::Relaxed),
         };
-        if call.fd < 0 {
-            Err(Errno(libc::EBADF))
-        } else {
-            Ok(call)
-        }
+        if call.fd < 0 { Err(Errno(libc::EBADF)) } else { Ok(call) }
     }
 
     fn id(&self) -> usize {
@@ -162,10 +154,7 @@ impl Descriptor {
             let epoch = (state + (add & EPOCH)) & EPOCH;
             Some(fd_bits(fd) | (state & (CALLS | RETIRED)) | epoch | (add & RETIRED))
         };
-        match self
-            .state
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange)
-        {
+        match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
             Ok(before) | Err(before) => before,
         }
     }
@@ -174,17 +163,10 @@ impl Descriptor {
     fn retire(&self) -> bool {
         let exchange = |state: u64| {
             let epoch = (state + EPOCH_STEP) & EPOCH;
-            let retired = if state & CALLS > 0 {
-                RETIRED
-            } else {
-                state & RETIRED
-            };
+            let retired = if state & CALLS > 0 { RETIRED } else { state & RETIRED };
             Some(fd_bits(-1) | (state & CALLS) | epoch | retired)
         };
-        match self
-            .state
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange)
-        {
+        match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
             Ok(before) | Err(before) => before & CALLS > 0,
         }
     }
@@ -193,20 +175,13 @@ impl Descriptor {
     fn reap(&self) {
         let mut registry = registry();
         let busy = |state: u64| (state & CALLS == 0).then_some(state & !RETIRED);
-        if self
-            .state
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, busy)
-            .is_err()
-        {
+        if self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, busy).is_err() {
             // Another call came in meanwhile; it is the last one now.
             return;
         }
         let id = self.id();
-        let retired: Vec<RawFd> = registry
-            .retired
-            .extract_if(.., |entry| entry.0 == id)
-            .map(|entry| entry.1)
-            .collect();
+        let retired: Vec<RawFd> =
+            registry.retired.extract_if(.., |entry| entry.0 == id).map(|entry| entry.1).collect();
         drop(registry);
         for fd in retired {
             // Nobody is left to hear of an error.
@@ -271,48 +246,36 @@ impl Call<'_> {
         self.descriptor.state.load(Ordering::SeqCst) & EPOCH != self.epoch
     }
 
-    /// To be held during a connect(2) that may block: `close` then shuts the connection down.
-    #[must_use]
-    pub fn connecting(&self) -> Connecting {
-        let id = self.descriptor.id();
-        registry().connecting.push(id);
-        Connecting(id)
+    /// Makes a system call that may block. `close` interrupts it; then, and if the descriptor was
+    /// closed before, it gives EBADF, unless the system call has something better to give.
+    ///
+    /// # Errors
+    /// EBADF, or what the system call says.
+    pub fn block<T>(&self, op: impl FnOnce(RawFd) -> Result<T>) -> Result<T> {
+        let result = asleep_on(self.descriptor, || {
+            if self.is_closed() { Err(Errno(libc::EBADF)) } else { op(self.fd) }
+        });
+        match result {
+            Err(_) if self.is_closed() => Err(Errno(libc::EBADF)),
+            other => other,
+        }
     }
 
     /// Waits until the socket is ready, the deadline passes, `slice` is over, a signal arrives or
     /// the descriptor is closed.
     #[must_use]
     pub fn wait(&self, interest: Interest, deadline: Deadline, slice: Option<Duration>) -> Waited {
-        let waker = Waker::of_this_thread();
-        let _waiting = waker
-            .as_ref()
-            .map(|waker| Waiting::on(waker, self.descriptor));
-        let wake = waker
-            .as_ref()
-            .map_or(-1, |waker| waker.event.load(Ordering::Relaxed));
-        let slice_end = slice.map(|slice| Instant::now() + slice);
-        loop {
-            if self.is_closed() {
-                return Waited::Closed;
-            }
-            let left = deadline.left();
-            if left.is_some_and(|left| left.is_zero()) {
-                return Waited::TimedOut;
-            }
-            let slice_left = slice_end.map(|end| end.saturating_duration_since(Instant::now()));
-            if slice_left.is_some_and(|left| left.is_zero()) {
-                return Waited::Sliced;
-            }
-            // Without an eventfd (none could be made), closing is noticed by looking.
-            let look = (wake < 0).then_some(Duration::from_millis(50));
-            let shortest = [left, slice_left, look].into_iter().flatten().min();
-            match sys::poll(self.fd, events(interest), wake, shortest) {
-                Ok((_, true)) => sys::eventfd_drain(wake),
-                Ok((true, false)) => return Waited::Ready,
-                Ok((false, false)) => {}
-                Err(Errno(libc::EINTR)) => return Waited::Interrupted,
-                Err(error) => return Waited::Failed(error),
-            }
+        let left = deadline.left();
+        if left.is_some_and(|left| left.is_zero()) {
+            return Waited::TimedOut;
+        }
+        let shortest = [left, slice].into_iter().flatten().min();
+        match self.block(|fd| sys::poll(fd, events(interest), shortest)) {
+            Ok(true) => Waited::Ready,
+            Ok(false) if deadline.left().is_some_and(|left| left.is_zero()) => Waited::TimedOut,
+            Ok(false) => Waited::Sliced,
+            Err(Errno(libc::EINTR)) => Waited::Interrupted,
+            Err(error) => Waited::Failed(error),
         }
     }
 }
@@ -330,18 +293,6 @@ impl Drop for Call<'_> {
     }
 }
 
-/// A connect(2) in progress.
-pub struct Connecting(usize);
-
-impl Drop for Connecting {
-    fn drop(&mut self) {
-        let mut registry = registry();
-        if let Some(index) = registry.connecting.iter().position(|&id| id == self.0) {
-            registry.connecting.swap_remove(index);
-        }
-    }
-}
-
 const fn events(interest: Interest) -> i16 {
     match interest {
         Interest::Read => libc::POLLIN,
@@ -350,114 +301,97 @@ const fn events(interest: Interest) -> i16 {
     }
 }
 
-/// A thread's eventfd, and the descriptor it waits on.
-struct Waker {
-    event: AtomicI32,
-    /// The id of a `Descriptor`, or zero.
-    waiting_on: AtomicUsize,
+/// A thread that sleeps on descriptors now and then.
+struct Sleeper {
+    thread: libc::pid_t,
+    /// The id of the `Descriptor` it sleeps on, or zero.
+    on: AtomicUsize,
     generation: u32,
 }
 
-impl Waker {
-    /// The thread's own, made when it is first needed; `None` if there is no descriptor left.
-    fn of_this_thread() -> Option<Arc<Self>> {
-        let present = GENERATION.load(Ordering::Relaxed);
-        // Gone while the thread's destructors run: then closing is noticed by looking.
-        WAKER
-            .try_with(|slot| {
-                let mut slot = slot.borrow_mut();
-                if slot
-                    .0
-                    .as_ref()
-                    .is_none_or(|waker| waker.generation != present)
-                {
-                    slot.0 = Self::register(present);
-                }
-                slot.0.clone()
-            })
-            .ok()
-            .flatten()
-    }
-
-    fn register(generation: u32) -> Option<Arc<Self>> {
-        let event = sys::eventfd().ok()?.into_raw_fd();
-        let waker = Arc::new(Self {
-            event: AtomicI32::new(event),
-            waiting_on: AtomicUsize::new(0),
-            generation,
-        });
-        registry().wakers.push(Arc::clone(&waker));
-        Some(waker)
-    }
-
-    fn close(&self) {
-        let event = self.event.swap(-1, Ordering::Relaxed);
-        if event >= 0 {
-            let _ = sys::close(event);
-        }
-    }
-}
-
-/// Shows closers which descriptor a thread waits on, for as long as it does.
-struct Waiting<'a>(&'a Waker);
-
-impl<'a> Waiting<'a> {
-    fn on(waker: &'a Waker, descriptor: &Descriptor) -> Self {
+/// Runs `op` with the thread shown as asleep on the descriptor.
+fn asleep_on<T>(descriptor: &Descriptor, op: impl FnOnce() -> T) -> T {
+    let sleeper = Sleeper::of_this_thread();
+    if let Some(sleeper) = &sleeper {
         // Before the look at the epoch, as a closer steps the epoch before it looks here: one of
         // the two sees the other.
-        waker.waiting_on.store(descriptor.id(), Ordering::SeqCst);
-        Self(waker)
+        sleeper.on.store(descriptor.id(), Ordering::SeqCst);
+    }
+    let result = op();
+    if let Some(sleeper) = &sleeper {
+        sleeper.on.store(0, Ordering::SeqCst);
+    }
+    result
+}
+
+impl Sleeper {
+    /// The thread's own; `None` while the thread's destructors run: such a thread sleeps unseen.
+    fn of_this_thread() -> Option<Arc<Self>> {
+        let present = GENERATION.load(Ordering::Relaxed);
+        let own = |slot: &RefCell<ThreadSleeper>| {
+            let mut slot = slot.borrow_mut();
+            match &slot.0 {
+                Some(sleeper) if sleeper.generation == present => Arc::clone(sleeper),
+                _ => Arc::clone(slot.0.insert(Self::register(present))),
+            }
+        };
+        SLEEPER.try_with(own).ok()
+    }
+
+    fn register(generation: u32) -> Arc<Self> {
+        let thread = sys::gettid();
+        let sleeper = Arc::new(Self { thread, on: AtomicUsize::new(0), generation });
+        registry().sleepers.push(Arc::clone(&sleeper));
+        sleeper
     }
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting_on.store(0, Ordering::SeqCst);
-    }
-}
+/// Takes the thread off the registry when it ends.
+struct ThreadSleeper(Option<Arc<Sleeper>>);
 
-/// Gives the eventfd back when the thread ends.
-struct ThreadWaker(Option<Arc<Waker>>);
-
-impl Drop for ThreadWaker {
+impl Drop for ThreadSleeper {
     fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            registry()
-                .wakers
-                .retain(|other| !Arc::ptr_eq(other, &waker));
-            waker.close();
+        if let Some(sleeper) = self.0.take() {
+            registry().sleepers.retain(|other| !Arc::ptr_eq(other, &sleeper));
         }
     }
 }
 
 thread_local! {
-    static WAKER: RefCell<ThreadWaker> = const { RefCell::new(ThreadWaker(None)) };
+    static SLEEPER: RefCell<ThreadSleeper> = const { RefCell::new(ThreadSleeper(None)) };
     static FORKING: Cell<Option<MutexGuard<'static, Registry>>> = const { Cell::new(None) };
 }
 
 /// How many forks lie between this process and the one that loaded rsnet.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
-    wakers: Vec::new(),
-    retired: Vec::new(),
-    connecting: Vec::new(),
-});
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { sleepers: Vec::new(), retired: Vec::new() });
 
 struct Registry {
-    wakers: Vec<Arc<Waker>>,
+    sleepers: Vec<Arc<Sleeper>>,
     /// Closed numbers that calls still use, by the id of their descriptor.
     retired: Vec<(usize, RawFd)>,
-    /// The ids of descriptors that block in connect(2).
-    connecting: Vec<usize>,
 }
 
-impl Registry {
-    fn wake(&self, id: usize) {
-        for waker in &self.wakers {
-            if waker.waiting_on.load(Ordering::SeqCst) == id {
-                sys::eventfd_signal(waker.event.load(Ordering::Relaxed));
+/// Interrupts the threads that sleep on a descriptor, until they are awake.
+fn wake_sleepers(id: usize) {
+    // A signal can land before the sleeper's system call begins and be lost; the next one will not
+    // be. A thread that blocks the signal is given up after a tenth of a second: its call ends when
+    // the socket has something to say, and the number stays taken till then.
+    const PAUSES: [Duration; 3] =
+        [Duration::from_micros(50), Duration::from_micros(200), Duration::from_millis(1)];
+    for round in 0..100 {
+        let mut asleep = false;
+        for sleeper in &registry().sleepers {
+            if sleeper.on.load(Ordering::SeqCst) == id {
+                sys::interrupt_thread(sleeper.thread);
+                asleep = true;
             }
         }
+        if !asleep {
+            return;
+        }
+        std::thread::sleep(PAUSES[round.min(PAUSES.len() - 1)]);
     }
 }
 
@@ -491,19 +425,16 @@ extern "C" fn after_fork_in_parent() {
 
 extern "C" fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    let guard = FORKING.try_with(Cell::take).ok().flatten();
-    if let Some(registry) = &guard {
-        // The eventfds are shared with the parent's threads: not ours to read or signal.
-        // Threads that go on in the child make new ones.
-        for waker in &registry.wakers {
-            waker.close();
-        }
+    if let Some(mut registry) = FORKING.try_with(Cell::take).ok().flatten() {
+        // The other threads are not here. This one registers anew when it next sleeps.
+        registry.sleepers.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::IntoRawFd;
     use std::os::unix::net::UnixStream;
     use std::thread;
 
@@ -537,15 +468,9 @@ mod tests {
         let call = descriptor.enter().unwrap();
         let soon = Deadline::after(Timeout::After(1_000_000));
         assert_eq!(call.wait(Interest::Read, soon, None), Waited::TimedOut);
-        assert_eq!(
-            call.wait(Interest::Write, soon_again(), None),
-            Waited::Ready
-        );
+        assert_eq!(call.wait(Interest::Write, soon_again(), None), Waited::Ready);
         peer.write_all(b"x").unwrap();
-        assert_eq!(
-            call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
-            Waited::Ready
-        );
+        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), None), Waited::Ready);
     }
 
     fn soon_again() -> Deadline {
@@ -557,10 +482,7 @@ mod tests {
         let (descriptor, _peer) = pair();
         let call = descriptor.enter().unwrap();
         let slice = Some(Duration::from_millis(1));
-        assert_eq!(
-            call.wait(Interest::Read, Deadline::after(FOR_EVER), slice),
-            Waited::Sliced
-        );
+        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), slice), Waited::Sliced);
     }
 
     #[test]
@@ -583,16 +505,13 @@ mod tests {
             assert_eq!(descriptor.close(), Ok(()));
             assert_eq!(descriptor.fd(), -1);
             for waiter in waiters {
-                assert_eq!(waiter.join().unwrap(), Waited::Closed);
+                assert_eq!(waiter.join().unwrap(), Waited::Failed(Errno(libc::EBADF)));
             }
             // This call is still in: the number is not free.
             assert!(is_open(fd) && call.is_closed());
             assert!(descriptor.enter().is_err());
         });
-        assert_eq!(
-            descriptor.state.load(Ordering::SeqCst) & (CALLS | RETIRED),
-            0
-        );
+        assert_eq!(descriptor.state.load(Ordering::SeqCst) & (CALLS | RETIRED), 0);
         assert!(!registry().retired.iter().any(|&(_, retired)| retired == fd));
     }
 
@@ -607,7 +526,7 @@ mod tests {
         assert_ne!(descriptor.fd(), old);
         assert_eq!(
             call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
-            Waited::Closed
+            Waited::Failed(Errno(libc::EBADF))
         );
         drop(call);
         assert_eq!(descriptor.close(), Ok(()));
@@ -619,10 +538,7 @@ mod tests {
         let call = descriptor.enter().unwrap();
         let fd = descriptor.detach();
         peer.write_all(b"x").unwrap();
-        assert_eq!(
-            call.wait(Interest::Read, Deadline::after(FOR_EVER), None),
-            Waited::Ready
-        );
+        assert_eq!(call.wait(Interest::Read, Deadline::after(FOR_EVER), None), Waited::Ready);
         drop(call);
         assert!(is_open(fd));
         assert_eq!(sys::close(fd), Ok(()));
@@ -640,10 +556,7 @@ mod tests {
         let (other, _other_peer) = UnixStream::pair().unwrap();
         descriptor_in_child.adopt(other.into_raw_fd());
         assert_eq!(descriptor_in_child.close(), Ok(()));
-        assert_eq!(
-            descriptor_in_child.state.load(Ordering::SeqCst) & (CALLS | RETIRED),
-            0
-        );
+        assert_eq!(descriptor_in_child.state.load(Ordering::SeqCst) & (CALLS | RETIRED), 0);
         drop(call);
     }
 }

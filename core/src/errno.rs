@@ -14,11 +14,7 @@ impl Errno {
     /// The calling thread's `errno`.
     #[must_use]
     pub fn last() -> Self {
-        Self(
-            io::Error::last_os_error()
-                .raw_os_error()
-                .unwrap_or(libc::EIO),
-        )
+        Self(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
 
     /// True where waiting for readiness and trying again can help. Linux has one number for
@@ -37,11 +33,6 @@ impl From<io::Error> for Errno {
 
 impl fmt::Debug for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Errno({}: {})",
-            self.0,
-            io::Error::from_raw_os_error(self.0)
-        )
+        write!(f, "Errno({}: {})", self.0, io::Error::from_raw_os_error(self.0))
     }
 }

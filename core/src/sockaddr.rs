@@ -195,28 +195,16 @@ mod tests {
     #[test]
     fn inet6_keeps_flow_and_scope_in_host_order() {
         let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7);
-        assert_eq!(
-            received(&v6(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7)),
-            Address::V6(expected)
-        );
+        assert_eq!(received(&v6(Ipv6Addr::LOCALHOST, 80, 0xabcde, 7)), Address::V6(expected));
     }
 
     #[test]
     fn unix_names() {
         let path = b"/tmp/x".as_slice();
-        assert_eq!(
-            unix(path).map(|a| received(&a)),
-            Some(Address::UnixPath(path.to_vec()))
-        );
+        assert_eq!(unix(path).map(|a| received(&a)), Some(Address::UnixPath(path.to_vec())));
         let name = b"\0abstract\0more".as_slice();
-        assert_eq!(
-            unix(name).map(|a| received(&a)),
-            Some(Address::UnixAbstract(name.to_vec()))
-        );
-        assert_eq!(
-            unix(b"").map(|a| received(&a)),
-            Some(Address::UnixPath(vec![]))
-        );
+        assert_eq!(unix(name).map(|a| received(&a)), Some(Address::UnixAbstract(name.to_vec())));
+        assert_eq!(unix(b"").map(|a| received(&a)), Some(Address::UnixPath(vec![])));
     }
 
     #[test]

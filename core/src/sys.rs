@@ -6,8 +6,9 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -23,11 +24,7 @@ fn counted(result: isize) -> Result<usize> {
 
 /// Success, or the error that `errno` names.
 fn checked(result: c_int) -> Result<c_int> {
-    if result < 0 {
-        Err(Errno::last())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(Errno::last()) } else { Ok(result) }
 }
 
 /// Runs a socket2 operation on a descriptor that its owner keeps open.
@@ -134,10 +131,7 @@ impl ReadableMemory {
     #[must_use]
     pub fn after(self, count: usize) -> Self {
         let count = count.min(self.len);
-        Self {
-            start: self.start.wrapping_add(count),
-            len: self.len - count,
-        }
+        Self { start: self.start.wrapping_add(count), len: self.len - count }
     }
 }
 
@@ -197,10 +191,7 @@ pub fn sendmsg(
 ) -> Result<usize> {
     let mut iov: Vec<libc::iovec> = parts
         .iter()
-        .map(|part| libc::iovec {
-            iov_base: part.start.cast_mut().cast(),
-            iov_len: part.len,
-        })
+        .map(|part| libc::iovec { iov_base: part.start.cast_mut().cast(), iov_len: part.len })
         .collect();
     let mut header = empty_header();
     header.msg_iov = iov.as_mut_ptr();
@@ -250,10 +241,7 @@ pub fn recvmsg(
 ) -> Result<Received> {
     let mut iov: Vec<libc::iovec> = parts
         .iter()
-        .map(|part| libc::iovec {
-            iov_base: part.start.cast(),
-            iov_len: part.len,
-        })
+        .map(|part| libc::iovec { iov_base: part.start.cast(), iov_len: part.len })
         .collect();
     let mut header = empty_header();
     header.msg_iov = iov.as_mut_ptr();
@@ -272,17 +260,9 @@ pub fn recvmsg(
     // SAFETY: as above.
     unsafe { *len = header.msg_namelen };
     // The field is narrower than usize with some C libraries.
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::cast_lossless,
-        reason = "not with all of them"
-    )]
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "not with all of them")]
     let control_bytes = (header.msg_controllen as usize).min(control.len());
-    Ok(Received {
-        bytes,
-        control_bytes,
-        flags: header.msg_flags,
-    })
+    Ok(Received { bytes, control_bytes, flags: header.msg_flags })
 }
 
 fn empty_header() -> libc::msghdr {
@@ -307,10 +287,7 @@ pub fn getsockopt_int(fd: RawFd, level: c_int, name: c_int) -> Result<c_int> {
 
 /// setsockopt(2) from memory; a null `start` is passed on as the kernel's NULL.
 pub fn setsockopt(fd: RawFd, level: c_int, name: c_int, value: ReadableMemory) -> Result<()> {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "CPython cuts it to the same 32 bits"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "CPython cuts it to the same 32 bits")]
     let len = value.len as libc::socklen_t;
     // SAFETY: the maker of `value` promises `len` readable bytes at `start`, or NULL, which the
     // kernel checks for itself.
@@ -320,15 +297,7 @@ pub fn setsockopt(fd: RawFd, level: c_int, name: c_int, value: ReadableMemory) -
 /// setsockopt(2) of an `int`.
 pub fn setsockopt_int(fd: RawFd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     let bytes = value.to_ne_bytes();
-    setsockopt(
-        fd,
-        level,
-        name,
-        ReadableMemory {
-            start: bytes.as_ptr(),
-            len: bytes.len(),
-        },
-    )
+    setsockopt(fd, level, name, ReadableMemory { start: bytes.as_ptr(), len: bytes.len() })
 }
 
 /// ioctl(FIONBIO): sets or clears O_NONBLOCK in one call.
@@ -345,72 +314,62 @@ pub fn is_nonblocking(fd: RawFd) -> Result<bool> {
     Ok(flags & libc::O_NONBLOCK != 0)
 }
 
-/// eventfd(2), non-blocking and close-on-exec.
-///
-/// Its number is out of the way if it can be: the low ones are what programs expect their own next
-/// descriptors to get, and all that select(2) can watch.
-pub fn eventfd() -> Result<OwnedFd> {
-    const OUT_OF_THE_WAY: c_int = 1024;
-    // SAFETY: no memory is involved.
-    let low = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-    // SAFETY: the kernel has just made this number for us; nobody else knows it.
-    let low = unsafe { OwnedFd::from_raw_fd(low) };
-    // Where the limit is 1024 itself, half-way there will do.
-    for least in [OUT_OF_THE_WAY, OUT_OF_THE_WAY / 2] {
-        // SAFETY: no memory is involved.
-        let high = unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
-        if high >= 0 {
-            // SAFETY: as above.
-            return Ok(unsafe { OwnedFd::from_raw_fd(high) });
-        }
-    }
-    Ok(low)
-}
-
-/// Adds one to an eventfd. Failure means that the counter is full, which wakes just as well.
-pub fn eventfd_signal(fd: RawFd) {
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: eight readable bytes.
-    let _ = unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
-}
-
-/// Sets an eventfd back to zero. Failure means that it was zero.
-pub fn eventfd_drain(fd: RawFd) {
-    let mut count = [0u8; 8];
-    // SAFETY: eight writable bytes.
-    let _ = unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) };
-}
-
-/// ppoll(2) on one descriptor, and on a second that wakes it (-1 for none).
-/// Gives which of the two has something to say; neither when the time is up.
-pub fn poll(
-    fd: RawFd,
-    events: i16,
-    wake: RawFd,
-    timeout: Option<Duration>,
-) -> Result<(bool, bool)> {
-    let mut entries = [
-        libc::pollfd {
-            fd,
-            events,
-            revents: 0,
-        },
-        libc::pollfd {
-            fd: wake,
-            events: libc::POLLIN,
-            revents: 0,
-        },
-    ];
-    let count = if wake < 0 { 1 } else { 2 };
+/// ppoll(2) on one descriptor. False when the time is up.
+pub fn poll(fd: RawFd, events: i16, timeout: Option<Duration>) -> Result<bool> {
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
     let timespec = timeout.map(|left| libc::timespec {
         tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: left.subsec_nanos().into(),
     });
     let timespec = timespec.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `entries` holds `count` entries or more; `timespec` is null or points to a value
-    // that lives through the call; no signal mask is passed.
-    checked(unsafe { libc::ppoll(entries.as_mut_ptr(), count, timespec, ptr::null()) })?;
-    Ok((entries[0].revents != 0, entries[1].revents != 0))
+    // SAFETY: one entry; `timespec` is null or points to a value that lives through the call; no
+    // signal mask is passed.
+    let ready = checked(unsafe { libc::ppoll(&raw mut entry, 1, timespec, ptr::null()) })?;
+    Ok(ready > 0)
+}
+
+/// gettid(2).
+#[must_use]
+pub fn gettid() -> libc::pid_t {
+    // SAFETY: no memory is involved.
+    unsafe { libc::gettid() }
+}
+
+/// Makes a system call in which a thread of this process blocks fail with EINTR, by a signal that
+/// does nothing else. A thread that is not in a system call, or that blocks the signal, goes on.
+pub fn interrupt_thread(thread: libc::pid_t) {
+    if let Some(signal) = interrupting_signal() {
+        // SAFETY: no memory is involved. At worst the thread is gone and the kernel says so.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
+    }
+}
+
+/// The signal for it: the highest real-time signal below the topmost three (which other runtimes
+/// use for the same) that nobody handles. The handler is installed when the signal is first needed
+/// and stays, so that one that arrives late finds it.
+fn interrupting_signal() -> Option<c_int> {
+    static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
+    *SIGNAL.get_or_init(|| (libc::SIGRTMIN()..=libc::SIGRTMAX() - 3).rev().find(|&s| claim(s)))
+}
+
+extern "C" fn do_nothing(_signal: c_int) {}
+
+/// Installs the handler that does nothing, if the signal has none.
+fn claim(signal: c_int) -> bool {
+    // SAFETY: sigaction is a C struct of integers and pointers, for which all zero bits are valid
+    // (no flags: system calls are not restarted; an empty mask). The handler is safe to run at any
+    // point, since it does nothing.
+    unsafe {
+        let mut present: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        if libc::sigaction(signal, ptr::null(), &raw mut present) != 0
+            || present.sa_sigaction != libc::SIG_DFL
+        {
+            return false;
+        }
+        let mut ours: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        ours.sa_sigaction = do_nothing as extern "C" fn(c_int) as libc::sighandler_t;
+        libc::sigaction(signal, &raw const ours, ptr::null_mut()) == 0
+    }
 }
 
 unsafe extern "C" {
@@ -432,12 +391,7 @@ pub fn inet6_ntop(address: &[u8; 16]) -> String {
     // SAFETY: sixteen readable bytes in; at most TEXT_BYTES bytes out, NUL included (an IPv6
     // address needs 46). The array ends in NUL whatever happens.
     unsafe {
-        inet_ntop(
-            libc::AF_INET6,
-            address.as_ptr().cast(),
-            text.as_mut_ptr().cast(),
-            TEXT_BYTES,
-        );
+        inet_ntop(libc::AF_INET6, address.as_ptr().cast(), text.as_mut_ptr().cast(), TEXT_BYTES);
     }
     CStr::from_bytes_until_nul(&text)
         .map(|text| text.to_string_lossy().into_owned())
@@ -520,9 +474,7 @@ pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, Lo
 #[must_use]
 pub fn gai_strerror(code: c_int) -> String {
     // SAFETY: the C library answers any code with a static string.
-    unsafe { CStr::from_ptr(libc::gai_strerror(code)) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy().into_owned()
 }
 
 /// strerror_r(3), in the C library's own words.
@@ -532,10 +484,8 @@ pub fn strerror(errno: Errno) -> String {
     // SAFETY: `text` is writable for its length; the libc crate binds the POSIX variant, which
     // leaves a NUL-terminated text there (the last byte stays NUL in any case).
     unsafe { libc::strerror_r(errno.0, text.as_mut_ptr().cast(), text.len() - 1) };
-    CStr::from_bytes_until_nul(&text).map_or_else(
-        |_| String::new(),
-        |text| text.to_string_lossy().into_owned(),
-    )
+    CStr::from_bytes_until_nul(&text)
+        .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
 }
 
 /// True in the thread that the process began with, the only one in which Python runs signal

@@ -44,8 +44,7 @@ impl Deadline {
     /// What is left of it; `None` for ever, zero once it has passed.
     #[must_use]
     pub fn left(self) -> Option<Duration> {
-        self.0
-            .map(|end| end.saturating_duration_since(Instant::now()))
+        self.0.map(|end| end.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -63,10 +62,7 @@ mod tests {
     #[test]
     fn deadlines() {
         assert_eq!(Deadline::after(Timeout::Block).left(), None);
-        assert_eq!(
-            Deadline::after(Timeout::NonBlock).left(),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(Deadline::after(Timeout::NonBlock).left(), Some(Duration::ZERO));
         let long = Deadline::after(Timeout::After(60_000_000_000)).left();
         assert!(long.is_some_and(|left| left > Duration::from_secs(59)));
         // 584 years: representable or for ever, never in the past.

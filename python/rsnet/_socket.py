@@ -74,7 +74,7 @@ def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
     names = _standard.names()
     for name, function in _standard.functions(_standard.module):
         names[name] = _standard.rebound(function, rsnet)
-    names |= {"socket": socket, "SocketType": _rsnet.socket, "getaddrinfo": getaddrinfo}
+    names |= {"socket": socket, "getaddrinfo": getaddrinfo}
     for own in (socket, getaddrinfo):
         own.__module__ = rsnet["__name__"]
     return names
