@@ -102,6 +102,18 @@ impl<'py> UnfinishedBytes<'py> {
         Ok(Self { bytes, len })
     }
 
+    /// `len` bytes for a receiving call with such flags. With MSG_TRUNC the kernel tells a length and
+    /// may write less, or nothing: what it leaves out must not show what the memory held before.
+    pub fn for_flags(py: Python<'py>, len: usize, flags: c_int) -> Result<Self> {
+        let bytes = Self::with_len(py, len)?;
+        if flags & libc::MSG_TRUNC != 0 {
+            let memory = bytes.memory(0);
+            // SAFETY: so many bytes of the object, which nobody else has seen.
+            unsafe { std::ptr::write_bytes(memory.start, 0, memory.len) };
+        }
+        Ok(bytes)
+    }
+
     /// The memory from `offset` on.
     pub fn memory(&self, offset: usize) -> WritableMemory {
         let offset = offset.min(self.len);
@@ -124,8 +136,8 @@ impl<'py> UnfinishedBytes<'py> {
         }
     }
 
-    /// The first `count` bytes. The limited API cannot shrink a bytes object, so fewer than all of
-    /// them are copied.
+    /// The first `count` bytes. The limited API cannot resize a bytes object, so fewer than all of
+    /// them are copied, and more (the length of a truncated datagram) are filled up with zeros.
     pub fn finish(self, count: usize) -> Bound<'py, PyBytes> {
         if count == self.len {
             return self.bytes;
@@ -135,7 +147,12 @@ impl<'py> UnfinishedBytes<'py> {
         let filled = unsafe {
             std::slice::from_raw_parts(self.memory(0).start.cast_const(), count.min(self.len))
         };
-        PyBytes::new(self.bytes.py(), filled)
+        if count <= self.len {
+            return PyBytes::new(self.bytes.py(), filled);
+        }
+        let mut padded = filled.to_vec();
+        padded.resize(count, 0);
+        PyBytes::new(self.bytes.py(), &padded)
     }
 }
 

@@ -101,7 +101,7 @@ pub fn recvmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let (wanted, room, flags) = arguments::two_sizes_and_flags(&given, c"n|ni:recvmsg")?;
     let wanted =
         usize::try_from(wanted).map_err(|_| Error::Value("negative buffer size in recvmsg()"))?;
-    let bytes = UnfinishedBytes::with_len(this.py(), wanted)?;
+    let bytes = UnfinishedBytes::for_flags(this.py(), wanted, flags)?;
     let arrived = receive(this, &[bytes.memory(0)], room, flags)?;
     let bytes = bytes.finish(arrived.received.bytes);
     arrived.into_python(this.py(), bytes.into_any())

@@ -144,6 +144,9 @@ pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
     Ok(received(this, wanted, flags, receive)?.into_any())
 }
 
+/// The most that is received from a stream without having the memory for all of it.
+const MOST_TAKEN_IN_PARTS: usize = 1 << 30;
+
 /// Receives up to `wanted` bytes into a bytes object of just that size. `receive` is given the
 /// memory to fill and says how much of it was.
 fn received<'py>(
@@ -153,16 +156,16 @@ fn received<'py>(
     mut receive: impl FnMut(WritableMemory) -> Result<usize>,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
-    if wanted <= SCRATCH_BYTES {
+    if wanted <= SCRATCH_BYTES && flags & libc::MSG_TRUNC == 0 {
         let memory = WritableMemory { len: wanted, ..buffer::scratch() };
         let count = receive(memory)?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
     // Large requests are mostly met by little: the memory for all of it would be mapped, faulted
     // in and given back in every call. The scratch memory takes what there is; only if it is
-    // full does more need room.
-    if !(this.get().is_stream() && flags == 0) {
-        let bytes = UnfinishedBytes::with_len(py, wanted)?;
+    // full does more need room. Datagrams come whole; and what nobody has memory for is an error.
+    if !(this.get().is_stream() && flags == 0 && wanted <= MOST_TAKEN_IN_PARTS) {
+        let bytes = UnfinishedBytes::for_flags(py, wanted, flags)?;
         let count = receive(bytes.memory(0))?;
         return Ok(bytes.finish(count));
     }
@@ -219,16 +222,8 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recvfrom")?;
     let wanted = size(wanted, "negative buffersize in recvfrom")?;
     let mut from = AddressBuffer::default();
-    // With an address the memory for all of it is taken: what comes is a datagram, whole.
-    let bytes = if wanted <= SCRATCH_BYTES {
-        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
-        let count = receive_from(this, memory, flags, &mut from)?;
-        buffer::bytes_from_scratch(this.py(), count)
-    } else {
-        let bytes = UnfinishedBytes::with_len(this.py(), wanted)?;
-        let count = receive_from(this, bytes.memory(0), flags, &mut from)?;
-        bytes.finish(count)
-    };
+    let receive = |memory| receive_from(this, memory, flags, &mut from);
+    let bytes = received(this, wanted, flags, receive)?;
     let from = address::to_python(this.py(), &from.address())?;
     Ok((bytes, from).into_pyobject(this.py())?.into_any())
 }
