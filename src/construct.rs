@@ -30,6 +30,7 @@ struct Made {
 impl Socket {
     #[new]
     #[pyo3(signature = (*_arguments, **_keywords))]
+    #[pyo3(text_signature = "(family=-1, type=-1, proto=-1, fileno=None)")]
     fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> Self {
         let socket = Self::default();
         socket.set_timeout_ns(-1);

@@ -14,9 +14,11 @@ use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
 
 use crate::arguments::Arguments;
 use crate::errors::{self, Returned};
+use crate::instance;
 use crate::socket::Socket;
 use crate::{lifetime, message, options, transfer};
 
@@ -146,8 +148,6 @@ fn entries() -> Vec<Entry> {
     vec![
         plain!(c"__del__", lifetime::finalize),
         plain!(c"_accept", transfer::accept_descriptor),
-        plain!(c"_accept_socket", lifetime::accept),
-        plain!(c"_close_unless_files", lifetime::close),
         plain!(c"_decref_socketios", lifetime::decref_socketios),
         single!(c"bind", transfer::bind),
         plain!(c"close", transfer::close),
@@ -179,13 +179,58 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
-/// Lays the entries over the class.
+/// What the Python class has in the place of CPython's Python methods of the same names.
+fn entries_of_the_python_class() -> Vec<Entry> {
+    vec![
+        plain!(c"accept", lifetime::accept),
+        plain!(c"close", lifetime::close),
+        plain!(c"detach", transfer::detach),
+    ]
+}
+
+/// Lays the entries over the native class.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    let class = py.get_type::<Socket>();
     let standard = py.import("_socket")?.getattr("socket")?;
-    for entry in entries() {
+    lay_over(&py.get_type::<Socket>(), entries(), &standard)
+}
+
+/// Tells the native half which Python class stands over it, and lays the class's entries over it.
+///
+/// Parameters: cls, the class; namespace, the dict in which programs find it under the name
+/// `socket`; standard, the standard `socket` module.
+///
+/// Returns None.
+///
+/// Raises RuntimeError when called again.
+///
+/// Source: own.
+///
+/// >>> import rsnet, socket
+/// >>> rsnet._rsnet.use_class(rsnet.socket, {}, socket)
+/// Traceback (most recent call last):
+/// ...
+/// RuntimeError: the class is known already
+#[pyfunction]
+pub fn use_class(
+    cls: &Bound<'_, PyType>,
+    namespace: Bound<'_, PyDict>,
+    standard: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    instance::register(cls, namespace, standard)?;
+    lay_over(cls, entries_of_the_python_class(), &standard.getattr("socket")?)
+}
+
+fn lay_over(
+    class: &Bound<'_, PyType>,
+    entries: Vec<Entry>,
+    standard: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = class.py();
+    // What the functions cast `self` to; the descriptors check for it, whichever class they are on.
+    let native = py.get_type::<Socket>();
+    for entry in entries {
         let name = entry.name.to_string_lossy();
-        let doc = documentation(&standard, &name)?;
+        let doc = documentation(standard, &name)?;
         let definition = ffi::PyMethodDef {
             ml_name: entry.name.as_ptr(),
             ml_meth: entry.function,
@@ -197,7 +242,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
         // SAFETY: a type and a definition that are never freed; the function's signature is the
         // one that the flags announce. The result is a new object or an exception.
         let descriptor = unsafe {
-            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
+            let descriptor = ffi::PyDescr_NewMethod(native.as_type_ptr(), definition);
             Bound::from_owned_ptr_or_err(py, descriptor)?
         };
         class.setattr(name.as_ref(), descriptor)?;
@@ -211,11 +256,15 @@ fn documentation(standard: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<CSt
     let Some(method) = standard.getattr_opt(name)? else {
         return Ok(None);
     };
-    let text = |attribute| -> PyResult<Option<String>> { method.getattr(attribute)?.extract() };
-    let doc = match (text("__text_signature__")?, text("__doc__")?) {
-        (Some(signature), Some(doc)) => format!("{name}{signature}\n--\n\n{doc}"),
-        (_, Some(doc)) => doc,
-        _ => return Ok(None),
+    let text = |attribute: &str| -> PyResult<Option<String>> {
+        // A Python function has no text signature; those in the tables take nothing but `self`.
+        method.getattr_opt(attribute)?.map_or(Ok(Some("($self)".to_owned())), |it| it.extract())
     };
-    Ok(CString::new(doc).ok())
+    let Some(doc) = text("__doc__")? else {
+        // Not documented again by the class that overrides it.
+        return documentation(&standard.getattr("__base__")?, name);
+    };
+    let signature = text("__text_signature__")?;
+    let text = signature.map_or(doc.clone(), |given| format!("{name}{given}\n--\n\n{doc}"));
+    Ok(CString::new(text).ok())
 }

@@ -22,29 +22,14 @@ static PACKAGE: PyOnceLock<Package> = PyOnceLock::new();
 /// Makes the class known; the namespace in which programs find it under the name `socket` (or what
 /// they have put there in its place); and what is needed of the standard module, which may have
 /// been replaced by rsnet itself when it comes to be used.
-///
-/// Parameters: cls, the class; namespace, a dict; standard, the standard `socket` module.
-///
-/// Returns None.
-///
-/// Raises RuntimeError when called again.
-///
-/// Source: own.
-///
-/// >>> import rsnet, socket
-/// >>> rsnet._rsnet.use_class(rsnet.socket, {}, socket)
-/// Traceback (most recent call last):
-/// ...
-/// RuntimeError: the class is known already
-#[pyfunction]
-pub fn use_class(
-    cls: Bound<'_, PyType>,
+pub fn register(
+    class: &Bound<'_, PyType>,
     namespace: Bound<'_, PyDict>,
     standard: &Bound<'_, PyAny>,
 ) -> Result<()> {
-    let py = cls.py();
+    let py = class.py();
     let package = Package {
-        class: cls.unbind(),
+        class: class.clone().unbind(),
         namespace: namespace.unbind(),
         standard_class: standard.getattr("socket")?.unbind(),
         standard_getaddrinfo: standard.getattr("getaddrinfo")?.unbind(),

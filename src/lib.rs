@@ -30,7 +30,7 @@ mod _rsnet {
     #[pymodule_export]
     use crate::construct::new_socket;
     #[pymodule_export]
-    use crate::instance::use_class;
+    use crate::entry::use_class;
     #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]

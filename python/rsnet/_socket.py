@@ -24,12 +24,7 @@ class socket(_rsnet.socket, metaclass=ABCMeta):
 
     __slots__ = ["__weakref__"]
 
-    # Hot or delicate, and therefore native; what CPython does here in Python.
     __new__ = _rsnet.new_socket
-    accept = _rsnet.socket._accept_socket
-    close = _rsnet.socket._close_unless_files
-    _decref_socketios = _rsnet.socket._decref_socketios
-    detach = _rsnet.socket.detach
 
     @property
     def __class__(self) -> Any:
@@ -67,8 +62,9 @@ def getaddrinfo(
 
 def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
     """All of the standard module's names, those that make sockets bound to `rsnet`."""
+    native = {"__init__", "_decref_socketios"}
     for name, function in _standard.functions(_standard.module.socket):
-        if name not in vars(socket) and name != "__init__":
+        if name not in vars(socket) and name not in native:
             setattr(socket, name, _standard.rebound(function, rsnet))
     getaddrinfo.__doc__ = _standard.module.getaddrinfo.__doc__
     names = _standard.names()
