@@ -3,6 +3,7 @@ from types import ModuleType
 from typing import Any
 
 from _typeshed import ReadableBuffer, WriteableBuffer
+from typing_extensions import disjoint_base
 
 def new_socket(
     cls: type, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
@@ -12,9 +13,14 @@ def numeric_addrinfo(
     host: object, port: object, family: object, type: object, proto: object, flags: object
 ) -> list[tuple[Any, Any, int, str, tuple[Any, ...]]] | None: ...
 
+__all__: list[str]
+
+@disjoint_base
 class socket:
     def __new__(cls, *_arguments: object, **_keywords: object) -> socket: ...
-    def __init__(self, *arguments: object, **keywords: object) -> None: ...
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None: ...
     def __del__(self) -> None: ...
     @property
     def family(self) -> int: ...

@@ -24,7 +24,7 @@ class socket(_rsnet.socket, metaclass=ABCMeta):
 
     __slots__ = ["__weakref__"]
 
-    __new__ = _rsnet.new_socket
+    __new__ = _rsnet.new_socket  # type: ignore[assignment]
 
     @property
     def __class__(self) -> Any:
