@@ -13,7 +13,7 @@ def numeric_addrinfo(
     host: object, port: object, family: object, type: object, proto: object, flags: object
 ) -> list[tuple[Any, Any, int, str, tuple[Any, ...]]] | None: ...
 
-__all__: list[str]
+__all__ = ["new_socket", "numeric_addrinfo", "socket", "use_class"]
 
 @disjoint_base
 class socket:
