@@ -1,7 +1,6 @@
 //! Addresses between Python's tuples, strings and bytes, and the kernel's structures.
 
 use std::ffi::{CString, c_int};
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use pyo3::exceptions::PyOverflowError;
@@ -48,10 +47,11 @@ fn from_python(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Result
 pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, PyAny>> {
     let object = match address {
         Address::None => py.None().into_bound(py),
-        Address::V4(address) => {
-            let host = ipv4_text(*address.ip());
-            (PyString::new(py, &host), address.port()).into_pyobject(py)?.into_any()
-        }
+        Address::V4(address) => last::received(py, *address, || {
+            let mut room = [0; 15];
+            let host = PyString::new(py, ipv4_text(*address.ip(), &mut room));
+            Ok((host, address.port()).into_pyobject(py)?)
+        })?,
         Address::V6(address) => {
             let host = sys::inet6_ntop(&address.ip().octets());
             (PyString::new(py, &host), address.port(), address.flowinfo(), address.scope_id())
@@ -68,12 +68,92 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
 }
 
 /// Dotted quad without the formatter's detours.
-fn ipv4_text(address: Ipv4Addr) -> String {
-    let [a, b, c, d] = address.octets();
-    let mut text = String::with_capacity(15);
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{a}.{b}.{c}.{d}");
-    text
+fn ipv4_text(address: Ipv4Addr, room: &mut [u8; 15]) -> &str {
+    let mut len = 0;
+    let mut push = |byte| {
+        if let Some(place) = room.get_mut(len) {
+            *place = byte;
+        }
+        len += 1;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    room.get(..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+}
+
+/// Programs mostly talk to the address that they talked to last. Each thread remembers one in each
+/// direction; an address tuple, and all that is in it, never changes.
+mod last {
+    use std::cell::RefCell;
+    use std::net::SocketAddrV4;
+
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+    use socket2::SockAddr;
+
+    use crate::errors::Result;
+
+    thread_local! {
+        static RECEIVED: RefCell<Option<(SocketAddrV4, Py<PyTuple>)>> = const { RefCell::new(None) };
+        static GIVEN: RefCell<Option<(Py<PyTuple>, SockAddr)>> = const { RefCell::new(None) };
+    }
+
+    /// The tuple for an address: the last one if it is the same again.
+    pub fn received<'py>(
+        py: Python<'py>,
+        address: SocketAddrV4,
+        make: impl FnOnce() -> Result<Bound<'py, PyTuple>>,
+    ) -> Result<Bound<'py, PyAny>> {
+        // A thread whose destructors run remembers nothing.
+        let again = RECEIVED.try_with(|last| match &*last.borrow() {
+            Some((known, tuple)) if *known == address => Some(tuple.bind(py).clone()),
+            _ => None,
+        });
+        if let Ok(Some(tuple)) = again {
+            return Ok(tuple.into_any());
+        }
+        let tuple = make()?;
+        let entry = (address, tuple.clone().unbind());
+        if let Ok(Some((_, former))) = RECEIVED.try_with(|last| last.replace(Some(entry))) {
+            release(py, former);
+        }
+        Ok(tuple.into_any())
+    }
+
+    /// The address of a tuple: the last one if it is the same tuple again.
+    pub fn given(
+        tuple: &Bound<'_, PyTuple>,
+        parse: impl FnOnce(&Bound<'_, PyTuple>) -> Option<SockAddr>,
+    ) -> Option<SockAddr> {
+        let again = GIVEN.try_with(|last| match &*last.borrow() {
+            Some((known, address)) if known.is(tuple) => Some(address.clone()),
+            _ => None,
+        });
+        if let Ok(Some(address)) = again {
+            return Some(address);
+        }
+        let address = parse(tuple)?;
+        let entry = (tuple.clone().unbind(), address.clone());
+        if let Ok(Some((former, _))) = GIVEN.try_with(|last| last.replace(Some(entry))) {
+            release(tuple.py(), former);
+        }
+        Some(address)
+    }
+
+    /// Lets go of a tuple at once. A method entry is not pyo3's own, which would put it off.
+    fn release(py: Python<'_>, tuple: Py<PyTuple>) {
+        drop(tuple.into_bound(py));
+    }
 }
 
 /// A path by the filesystem encoding, with surrogateescape (PEP 383).
@@ -95,7 +175,7 @@ fn tuple_of<'a, 'py>(
 
 fn inet(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
     let tuple = tuple_of(object, caller, "AF_INET")?;
-    if let Some(address) = literal_inet(tuple) {
+    if let Some(address) = last::given(tuple, literal_inet) {
         return Ok(address);
     }
     let mut host = None;
