@@ -17,7 +17,7 @@ use rsnet_core::timeout::{Deadline, Timeout};
 use socket2::SockAddr;
 
 use crate::errors::{Error, Result};
-use crate::gil;
+use crate::gil::{self, Hold};
 use crate::socket::Socket;
 
 /// Runs what may take long and needs no Python.
@@ -130,23 +130,24 @@ impl<'a> Progress<'a> {
         py: Python<'_>,
         op: &mut (impl FnMut(RawFd, i32) -> errno::Result<T> + Send),
     ) -> Result<T> {
-        let held = self.may_try() && gil::is_held_for(py, self.transfer.len);
-        let mut first = match self.timeout {
+        let may_try = self.may_try();
+        let hold = if may_try { gil::hold_for(py, self.transfer.len) } else { Hold::Release };
+        let mut first = match (self.timeout, hold) {
+            (Timeout::NonBlock, _) | (_, Hold::Credit) => true,
             // Without the interpreter there is nothing to gain by a try: the blocking call is one
             // system call, whether it has to wait or not.
-            Timeout::Block => held && self.expects_readiness(),
-            Timeout::After(_) => self.expects_readiness(),
-            Timeout::NonBlock => true,
+            (Timeout::Block, Hold::Release) => false,
+            _ => self.expects_readiness(),
         };
-        if first && held {
-            match self.tried(op(self.call.fd(), libc::MSG_DONTWAIT)) {
+        if first && hold != Hold::Release {
+            match self.held_try(op, hold) {
                 Ok(value) => return Ok(value),
                 Err(error) if self.ends(error) => return Err(error.into()),
                 Err(_) => first = false,
             }
         }
         loop {
-            match py.detach(|| self.advance(op, first)) {
+            match gil::without(py, || self.advance(op, first)) {
                 Pause::Done(value) => return Ok(value),
                 Pause::Failed(error) => return Err(error.into()),
                 Pause::TimedOut => return Err(Error::TimedOut),
@@ -157,6 +158,29 @@ impl<'a> Progress<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// A try with the interpreter held; on credit, and if it is in vain, a short wait for a second.
+    fn held_try<T>(
+        &mut self,
+        op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
+        hold: Hold,
+    ) -> errno::Result<T> {
+        let fd = self.call.fd();
+        let result = self.tried(op(fd, libc::MSG_DONTWAIT));
+        let waits_shortly = hold == Hold::Credit
+            && self.timeout != Timeout::NonBlock
+            && self.transfer.interest == Interest::Read
+            && gil::is_nobody_on_the_way()
+            && self.socket.short_waits_pay();
+        match result {
+            Err(error) if error.would_block() && waits_shortly => {
+                let came = sys::poll(fd, libc::POLLIN, Some(gil::SHORT_WAIT)) == Ok(true);
+                self.socket.waited_shortly(came);
+                if came { op(fd, libc::MSG_DONTWAIT) } else { Err(error) }
+            }
+            other => other,
         }
     }
 

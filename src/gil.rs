@@ -1,7 +1,17 @@
-//! Whether a call is tried with the interpreter held. Letting go of it and getting it back costs
-//! as much as a small system call, and beside a busy thread up to its switch interval.
+//! Whether a call is tried with the interpreter held.
+//!
+//! Letting go of the interpreter and getting it back costs as much as a small system call. Beside a
+//! thread that computes it costs up to that thread's switch interval, 5 ms, in every call (CPython
+//! issue 7946): a thread that does I/O then makes 200 calls a second.
+//!
+//! So: with no other thread, calls are tried with the interpreter held. With others they are made
+//! without it, and the way back is timed. When it takes long, the next tenth of a second of calls
+//! is tried with the interpreter held, which is short: the try does not wait. Threads that
+//! compute lose nothing by it, since they get the interpreter at every switch interval as ever.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -13,12 +23,90 @@ const MOST_BYTES: usize = 64 * 1024;
 /// much as it saves.
 const CALLS_BETWEEN_LOOKS: u32 = 32;
 
+/// A way back that takes longer than this was waited for behind a thread that computes: threads
+/// that do I/O let go of the interpreter after microseconds, one that computes after 5 ms.
+const LONG_WAY_BACK_NS: u64 = 3_000_000;
+
+/// How long calls are then tried with the interpreter held.
+const CREDIT_NS: u64 = 100_000_000;
+
+/// With so many threads on their way back, a long way is no sign of a thread that computes.
+const MANY_ON_THE_WAY: u32 = 4;
+
 static CALLS: AtomicU32 = AtomicU32::new(0);
 static ALONE: AtomicBool = AtomicBool::new(false);
+/// When the credit ends, in nanoseconds since `START`.
+static CREDIT_END_NS: AtomicU64 = AtomicU64::new(0);
+/// How many calls were tried with the interpreter held on credit: one that is waited for by others
+/// must not give rise to more of its kind.
+static HELD_ON_CREDIT: AtomicU32 = AtomicU32::new(0);
+static ON_THE_WAY_BACK: AtomicU32 = AtomicU32::new(0);
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// True if the interpreter may be kept while a call of `len` bytes is tried: nobody waits for it.
-pub fn is_held_for(py: Python<'_>, len: usize) -> bool {
-    len <= MOST_BYTES && is_alone(py)
+fn now_ns() -> u64 {
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How a call is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Without the interpreter.
+    Release,
+    /// With it: nobody else could use it.
+    Alone,
+    /// With it, and, if the try is in vain, for a short wait as well: getting it back takes long.
+    Credit,
+}
+
+/// How a call of `len` bytes is tried.
+pub fn hold_for(py: Python<'_>, len: usize) -> Hold {
+    if len > MOST_BYTES {
+        return Hold::Release;
+    }
+    if is_alone(py) {
+        return Hold::Alone;
+    }
+    let credit_end_ns = CREDIT_END_NS.load(Ordering::Relaxed);
+    if credit_end_ns == 0 {
+        return Hold::Release;
+    }
+    if now_ns() >= credit_end_ns {
+        CREDIT_END_NS.store(0, Ordering::Relaxed);
+        return Hold::Release;
+    }
+    HELD_ON_CREDIT.fetch_add(1, Ordering::Relaxed);
+    Hold::Credit
+}
+
+/// How long a call on credit waits with the interpreter held: longer than a reply takes on
+/// loopback or a local network, much shorter than the switch interval.
+pub const SHORT_WAIT: Duration = Duration::from_micros(100);
+
+/// True if no other of our threads waits for the interpreter.
+pub fn is_nobody_on_the_way() -> bool {
+    ON_THE_WAY_BACK.load(Ordering::Relaxed) == 0
+}
+
+/// Runs `work` without the interpreter, and times the way back.
+pub fn without<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> T) -> T {
+    if ALONE.load(Ordering::Relaxed) {
+        return py.detach(work);
+    }
+    let (value, done_ns, held, on_the_way) = py.detach(|| {
+        let value = work();
+        let held = HELD_ON_CREDIT.load(Ordering::Relaxed);
+        let on_the_way = ON_THE_WAY_BACK.fetch_add(1, Ordering::Relaxed);
+        (value, now_ns(), held, on_the_way)
+    });
+    ON_THE_WAY_BACK.fetch_sub(1, Ordering::Relaxed);
+    let now_ns = now_ns();
+    if now_ns.saturating_sub(done_ns) > LONG_WAY_BACK_NS
+        && on_the_way < MANY_ON_THE_WAY
+        && held == HELD_ON_CREDIT.load(Ordering::Relaxed)
+    {
+        CREDIT_END_NS.store(now_ns + CREDIT_NS, Ordering::Relaxed);
+    }
+    value
 }
 
 /// True if this is the only thread that Python has started, as of a short while ago.

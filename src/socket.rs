@@ -18,6 +18,10 @@ pub fn is_native(family: c_int) -> bool {
 /// `self`, as a method has it.
 pub type This<'a, 'py> = &'a Bound<'py, Socket>;
 
+/// After so many short waits in vain, one in so many calls waits shortly again.
+const MOST_SHORT_WAITS_IN_VAIN: u32 = 4;
+const BETWEEN_SHORT_WAITS: u32 = 32;
+
 /// The longest run of calls that are not tried before they wait.
 const MOST_UNTRIED: u32 = 32;
 
@@ -35,6 +39,8 @@ pub struct Socket {
     /// be when this count began: calls in vain make it longer, up to a bound.
     untried: AtomicU32,
     untried_run: AtomicU32,
+    /// How often in a row a short wait with the interpreter held was in vain.
+    short_waits_in_vain: AtomicU32,
     /// How many files made by `makefile` are open; they keep the descriptor open.
     io_refs: AtomicI64,
     /// True once `close` or `detach` was called, whether or not files are still open.
@@ -97,6 +103,25 @@ impl Socket {
         }
         self.untried.store(untried - 1, Ordering::Relaxed);
         false
+    }
+
+    /// True unless the last short waits were in vain: then only now and then.
+    pub fn short_waits_pay(&self) -> bool {
+        let in_vain = self.short_waits_in_vain.load(Ordering::Relaxed);
+        if in_vain < MOST_SHORT_WAITS_IN_VAIN {
+            return true;
+        }
+        self.short_waits_in_vain.store(in_vain + 1, Ordering::Relaxed);
+        in_vain.is_multiple_of(BETWEEN_SHORT_WAITS)
+    }
+
+    /// A short wait with the interpreter held is over.
+    pub fn waited_shortly(&self, came: bool) {
+        if came {
+            self.short_waits_in_vain.store(0, Ordering::Relaxed);
+        } else {
+            self.short_waits_in_vain.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A try was in vain.
