@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pyo3::marker::Ungil;
 use pyo3::prelude::*;
-use rsnet_core::descriptor::{Call, Interest, Waited};
+use rsnet_core::descriptor::{self, Call, Interest, Waited};
 use rsnet_core::errno::{self, Errno};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys;
@@ -66,7 +66,7 @@ impl Slice {
     const LONGEST: Duration = Duration::from_secs(1);
 
     fn next(&mut self) -> Option<Duration> {
-        if !sys::is_main_thread() {
+        if !descriptor::is_main_thread() {
             return None;
         }
         let slice = self.0.map_or(Self::FIRST, |before| (before * 2).min(Self::LONGEST));

@@ -304,9 +304,17 @@ const fn events(interest: Interest) -> i16 {
 /// A thread that sleeps on descriptors now and then.
 struct Sleeper {
     thread: libc::pid_t,
+    is_main: bool,
     /// The id of the `Descriptor` it sleeps on, or zero.
     on: AtomicUsize,
     generation: u32,
+}
+
+/// True in the thread that the process began with (or that forked it), the only one in which Python
+/// runs signal handlers.
+#[must_use]
+pub fn is_main_thread() -> bool {
+    Sleeper::of_this_thread().is_some_and(|sleeper| sleeper.is_main)
 }
 
 /// Runs `op` with the thread shown as asleep on the descriptor.
@@ -340,7 +348,8 @@ impl Sleeper {
 
     fn register(generation: u32) -> Arc<Self> {
         let thread = sys::gettid();
-        let sleeper = Arc::new(Self { thread, on: AtomicUsize::new(0), generation });
+        let is_main = thread == sys::getpid();
+        let sleeper = Arc::new(Self { thread, is_main, on: AtomicUsize::new(0), generation });
         registry().sleepers.push(Arc::clone(&sleeper));
         sleeper
     }

@@ -488,12 +488,11 @@ pub fn strerror(errno: Errno) -> String {
         .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
 }
 
-/// True in the thread that the process began with, the only one in which Python runs signal
-/// handlers.
+/// getpid(2).
 #[must_use]
-pub fn is_main_thread() -> bool {
-    // SAFETY: neither call touches memory.
-    unsafe { libc::gettid() == libc::getpid() }
+pub fn getpid() -> libc::pid_t {
+    // SAFETY: no memory is involved.
+    unsafe { libc::getpid() }
 }
 
 /// ioctl(FIONREAD): how many bytes wait to be read.
