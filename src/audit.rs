@@ -5,8 +5,8 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use pyo3::ffi;
 use pyo3::prelude::*;
+use rsnet_core::sys::Hints;
 
 use crate::socket::This;
 
@@ -36,13 +36,15 @@ pub fn of_socket(this: This<'_, '_>, family: c_int, kind: c_int, proto: c_int) -
     outcome(this.py(), result)
 }
 
-/// The event of a name lookup: host, port, family, type, protocol.
-pub fn of_lookup(arguments: &[&Bound<'_, PyAny>; 5]) -> PyResult<()> {
-    let [host, port, family, kind, proto]: [*mut ffi::PyObject; 5] = arguments.map(Bound::as_ptr);
-    // SAFETY: the interpreter is held; five objects that are alive, as the format says.
+/// The event of a name lookup.
+pub fn of_lookup(host: &Bound<'_, PyAny>, port: &Bound<'_, PyAny>, hints: Hints) -> PyResult<()> {
+    // SAFETY: the interpreter is held; two objects that are alive and three ints, as the format
+    // says.
     let result = unsafe {
         let event = c"socket.getaddrinfo".as_ptr();
-        PySys_Audit(event, c"OOOOO".as_ptr(), host, port, family, kind, proto)
+        let (host, port) = (host.as_ptr(), port.as_ptr());
+        let Hints { family, kind, protocol, .. } = hints;
+        PySys_Audit(event, c"OOiii".as_ptr(), host, port, family, kind, protocol)
     };
-    outcome(arguments[0].py(), result)
+    outcome(host.py(), result)
 }

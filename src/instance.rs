@@ -14,7 +14,7 @@ struct Package {
     class: Py<PyType>,
     namespace: Py<PyDict>,
     standard_class: Py<PyAny>,
-    standard_getaddrinfo: Py<PyAny>,
+    standard: Py<PyAny>,
 }
 
 static PACKAGE: PyOnceLock<Package> = PyOnceLock::new();
@@ -32,7 +32,7 @@ pub fn register(
         class: class.clone().unbind(),
         namespace: namespace.unbind(),
         standard_class: standard.getattr("socket")?.unbind(),
-        standard_getaddrinfo: standard.getattr("getaddrinfo")?.unbind(),
+        standard: standard.clone().unbind(),
     };
     PACKAGE.set(py, package).map_err(|_| Error::Runtime("the class is known already"))
 }
@@ -46,9 +46,9 @@ pub fn standard_class(py: Python<'_>) -> Result<&Bound<'_, PyAny>> {
     Ok(package(py)?.standard_class.bind(py))
 }
 
-/// The standard library's own resolver call.
-pub fn standard_getaddrinfo(py: Python<'_>) -> Result<&Bound<'_, PyAny>> {
-    Ok(package(py)?.standard_getaddrinfo.bind(py))
+/// A name of the standard module that nobody replaces: an enum, say.
+pub fn standard_name<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyAny>> {
+    Ok(package(py)?.standard.bind(py).getattr(name)?)
 }
 
 /// True for the class itself; subclasses are not it.

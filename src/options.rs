@@ -59,16 +59,28 @@ fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
 /// no descriptor: its errors and its rounding are the interpreter's.
 #[cold]
 fn unusual_timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
+    let judge = judge_of(argument, "settimeout")?;
+    timeout_ns(&judge.call_method0("gettimeout")?)
+}
+
+/// An object of the standard class that has taken the argument of `method`, or its error.
+fn judge_of<'py>(argument: &Bound<'py, PyAny>, method: &str) -> Result<Bound<'py, PyAny>> {
     let py = argument.py();
     let class = py.import("_socket")?.getattr("socket")?;
     let judge = class.call_method1("__new__", (&class,))?;
-    match judge.call_method1("settimeout", (argument,)) {
-        Ok(_) => {}
-        // The timeout is accepted; that there is no descriptor to set it on is no matter.
-        Err(error) if error.is_instance_of::<PyOSError>(py) => {}
-        Err(error) => return Err(error.into()),
+    match judge.call_method1(method, (argument,)) {
+        // The argument is accepted; that there is no descriptor to set anything on is no matter.
+        Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error.into()),
+        _ => Ok(judge),
     }
-    timeout_ns(&judge.call_method0("gettimeout")?)
+}
+
+/// A flag of another kind than bool: whether its truth counts or its number differs between the
+/// versions of Python.
+#[cold]
+fn unusual_flag(argument: &Bound<'_, PyAny>) -> Result<bool> {
+    let judge = judge_of(argument, "setblocking")?;
+    Ok(judge.call_method0("getblocking")?.is_truthy()?)
 }
 
 /// The process's default timeout, which the standard module keeps: it is one for both.
@@ -100,8 +112,11 @@ pub fn gettimeout<'py>(this: This<'_, 'py>) -> Returned<'py> {
 }
 
 pub fn setblocking<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
-    let timeout_ns = if argument.is_truthy()? { -1 } else { 0 };
-    set_timeout(this, timeout_ns)?;
+    let blocking = match argument.cast_exact::<PyBool>() {
+        Ok(flag) => flag.is_true(),
+        Err(_) => unusual_flag(argument)?,
+    };
+    set_timeout(this, if blocking { -1 } else { 0 })?;
     Ok(none(this.py()))
 }
 

@@ -10,13 +10,14 @@ use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyInt, PyList, PyString};
 use rsnet_core::resolver;
 use rsnet_core::sockaddr::Address;
-use rsnet_core::sys;
+use rsnet_core::sys::{self, Hints};
 
 use crate::address;
 use crate::audit;
+use crate::errors::Result;
 use crate::instance;
 
 /// Answers `socket.getaddrinfo` for a numeric host and port; None if it takes the resolver.
@@ -60,18 +61,10 @@ pub fn numeric_addrinfo<'py>(
     if flag_bits & !HARMLESS_FLAGS != 0 || ![libc::AF_UNSPEC, native].contains(&family_number) {
         return Ok(None);
     }
-    let question = Question {
-        native,
-        family: family_number,
-        kind,
-        protocol,
-        flags: flag_bits,
-        has_service: !port.is_none(),
-    };
-    let Some(shape) = shape(py, question)? else {
-        return Ok(None);
-    };
-    audit::of_lookup(&[host, port, family, r#type, proto])?;
+    let hints = Hints { family: family_number, kind, protocol, flags: flag_bits };
+    let question = Question { native, hints, has_service: !port.is_none() };
+    let Some(shape) = shape(py, question)? else { return Ok(None) };
+    audit::of_lookup(host, port, hints)?;
     let sockaddr = address::to_python(py, &address)?;
     let answer = PyList::empty(py);
     for entry in shape {
@@ -120,10 +113,7 @@ fn literal(host: &Bound<'_, PyAny>, port: u16) -> Option<Address> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Question {
     native: c_int,
-    family: c_int,
-    kind: c_int,
-    protocol: c_int,
-    flags: c_int,
+    hints: Hints,
     has_service: bool,
 }
 
@@ -131,7 +121,7 @@ struct Question {
 type Shape = Vec<[Py<PyAny>; 3]>;
 
 /// The C library's answer to such a question, asked when it first comes up; None if it refuses it.
-fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
+fn shape(py: Python<'_>, question: Question) -> Result<Option<Shape>> {
     static SHAPES: Mutex<Option<HashMap<Question, Shape>>> = Mutex::new(None);
     // Never held while Python runs.
     let known = || SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,24 +131,26 @@ fn shape(py: Python<'_>, question: Question) -> PyResult<Option<Shape>> {
     if copied.is_some() {
         return Ok(copied);
     }
-    let Ok(shape) = ask(py, question) else {
+    let host = if question.native == libc::AF_INET { c"127.0.0.1" } else { c"::1" };
+    let service = question.has_service.then_some(c"1");
+    let Some(answer) = sys::getaddrinfo_shape(host, service, question.hints) else {
         return Ok(None);
     };
+    let shape = answer.into_iter().map(|entry| as_python_has_it(py, entry));
+    let shape: Shape = shape.collect::<Result<_>>()?;
     let copy = shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect();
     let _replaced = known().get_or_insert_with(HashMap::new).insert(question, copy);
     Ok(Some(shape))
 }
 
-fn ask(py: Python<'_>, question: Question) -> PyResult<Shape> {
-    let standard = instance::standard_getaddrinfo(py)?;
-    let host = if question.native == libc::AF_INET { "127.0.0.1" } else { "::1" };
-    let port = question.has_service.then_some(1);
-    let Question { family, kind, protocol, flags, .. } = question;
-    let answer = standard.call1((host, port, family, kind, protocol, flags))?;
-    let entry = |entry: PyResult<Bound<'_, PyAny>>| {
-        let entry = entry?.cast_into::<PyTuple>().map_err(PyErr::from)?;
-        let part = |index| Ok::<_, PyErr>(entry.get_item(index)?.unbind());
-        Ok([part(0)?, part(1)?, part(2)?])
+/// Family and type as the standard module's enums have them, numbers where those do not know them.
+fn as_python_has_it(py: Python<'_>, entry: (c_int, c_int, c_int)) -> Result<[Py<PyAny>; 3]> {
+    let (family, kind, protocol) = entry;
+    let member = |class: &str, number: c_int| -> Result<Py<PyAny>> {
+        let number = number.into_pyobject(py).map_err(PyErr::from)?.into_any();
+        let member = instance::standard_name(py, class)?.call1((&number,));
+        Ok(member.unwrap_or(number).unbind())
     };
-    answer.try_iter()?.map(entry).collect()
+    let protocol = protocol.into_pyobject(py).map_err(PyErr::from)?.into_any().unbind();
+    Ok([member("AddressFamily", family)?, member("SocketKind", kind)?, protocol])
 }

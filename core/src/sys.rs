@@ -470,6 +470,51 @@ pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, Lo
     first
 }
 
+/// What a lookup asks for beside the host.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// `ai_family`.
+    pub family: c_int,
+    /// `ai_socktype`.
+    pub kind: c_int,
+    /// `ai_protocol`.
+    pub protocol: c_int,
+    /// `ai_flags`.
+    pub flags: c_int,
+}
+
+/// getaddrinfo(3) for a numeric host, with a numeric service or none: family, type and protocol of
+/// each entry of the answer. `None` if the question is refused.
+#[must_use]
+pub fn getaddrinfo_shape(
+    host: &CStr,
+    service: Option<&CStr>,
+    hints: Hints,
+) -> Option<Vec<(c_int, c_int, c_int)>> {
+    // SAFETY: addrinfo is a C struct of integers and pointers, for which all zero bits are valid.
+    let mut raw: libc::addrinfo = unsafe { MaybeUninit::zeroed().assume_init() };
+    raw.ai_family = hints.family;
+    raw.ai_socktype = hints.kind;
+    raw.ai_protocol = hints.protocol;
+    raw.ai_flags = hints.flags;
+    let service = service.map_or(ptr::null(), CStr::as_ptr);
+    let mut list = ptr::null_mut();
+    // SAFETY: NUL-terminated texts (or null for no service), valid hints, room for the list's head.
+    if unsafe { libc::getaddrinfo(host.as_ptr(), service, &raw const raw, &raw mut list) } != 0 {
+        return None;
+    }
+    let mut shape = Vec::new();
+    let mut next = list;
+    // SAFETY: each entry of the list is valid until the list is freed; the last one points to null.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        shape.push((entry.ai_family, entry.ai_socktype, entry.ai_protocol));
+        next = entry.ai_next;
+    }
+    // SAFETY: the list came from getaddrinfo and nothing refers to it any more.
+    unsafe { libc::freeaddrinfo(list) };
+    Some(shape)
+}
+
 /// gai_strerror(3).
 #[must_use]
 pub fn gai_strerror(code: c_int) -> String {

@@ -38,8 +38,9 @@ class _Face(type):
     def __eq__(cls, other: object) -> bool:
         return other is _real(cls) or other is cls
 
-    def __hash__(cls) -> int:
-        return hash(_real(cls))
+    # The caches of abstract base classes must not take one for the other: only the real class is a
+    # subclass of what it derives from.
+    __hash__ = type.__hash__
 
     def __repr__(cls) -> str:
         return repr(_real(cls))
