@@ -58,8 +58,9 @@ impl Socket {
     }
 
     #[getter(_io_refs)]
-    fn get_io_refs(&self) -> i64 {
-        self.io_refs()
+    fn get_io_refs(&self) -> PyResult<i64> {
+        made(self, "_io_refs")?;
+        Ok(self.io_refs())
     }
 
     #[setter(_io_refs)]
@@ -68,8 +69,9 @@ impl Socket {
     }
 
     #[getter(_closed)]
-    fn get_closed(&self) -> bool {
-        self.closed()
+    fn get_closed(&self) -> PyResult<bool> {
+        made(self, "_closed")?;
+        Ok(self.closed())
     }
 
     #[setter(_closed)]
@@ -106,6 +108,11 @@ impl Socket {
         let (kind, proto) = (self.get_type(), self.get_proto());
         format!("<socket object, fd={fd}, family={family}, type={kind}, proto={proto}>")
     }
+}
+
+/// An object that `__init__` has not seen yet lacks what CPython's `__init__` sets.
+fn made(socket: &Socket, attribute: &'static str) -> Result<()> {
+    if socket.kind() == 0 { Err(Error::Attribute(attribute)) } else { Ok(()) }
 }
 
 /// The arguments of the constructor.

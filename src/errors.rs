@@ -3,8 +3,8 @@
 use std::any::Any;
 
 use pyo3::exceptions::{
-    PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeError, PyRuntimeWarning,
-    PySystemError, PyTimeoutError, PyTypeError, PyValueError,
+    PyAttributeError, PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeError,
+    PyRuntimeWarning, PySystemError, PyTimeoutError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -27,6 +27,8 @@ pub enum Error {
     Value(&'static str),
     Overflow(String),
     Runtime(&'static str),
+    /// An attribute that is not there, by its name.
+    Attribute(&'static str),
     Memory,
     /// An exception that is one already: an argument's `__index__`, a signal handler's.
     Raised(PyErr),
@@ -67,6 +69,9 @@ impl From<Error> for PyErr {
             Error::Type(text) => PyTypeError::new_err(text),
             Error::Value(text) => PyValueError::new_err(text),
             Error::Overflow(text) => PyOverflowError::new_err(text),
+            Error::Attribute(name) => {
+                PyAttributeError::new_err(format!("'socket' object has no attribute '{name}'"))
+            }
             Error::Runtime(text) => PyRuntimeError::new_err(text),
             Error::Memory => PyMemoryError::new_err(()),
             Error::Raised(error) => error,

@@ -17,9 +17,18 @@ __all__ = ["getaddrinfo", "namespace", "socket"]
 _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-defined]
 
 
-# ABCMeta, so that the standard class can be registered as a virtual subclass: after
+# An ABCMeta, so that the standard class can be registered as a virtual subclass: after
 # `import rsnet as socket`, a TLS socket must still be an instance of `socket.socket`.
-class socket(_rsnet.socket, metaclass=ABCMeta):
+class _SocketMeta(ABCMeta):
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any
+    ) -> Any:
+        # A class made by a call of type() is from the module of the caller, not from abc.
+        namespace = {"__module__": sys._getframe(1).f_globals.get("__name__"), **namespace}
+        return super().__new__(mcls, name, bases, namespace, **kwargs)
+
+
+class socket(_rsnet.socket, metaclass=_SocketMeta):
     """A network socket, as the standard library's `socket.socket`."""
 
     __slots__ = ["__weakref__"]
