@@ -137,7 +137,7 @@ impl<'a> Progress<'a> {
             // Without the interpreter there is nothing to gain by a try: the blocking call is one
             // system call, whether it has to wait or not.
             (Timeout::Block, Hold::Release) => false,
-            _ => self.expects_readiness(),
+            _ => may_try && self.expects_readiness(),
         };
         if first && hold != Hold::Release {
             match self.held_try(op, hold) {
@@ -186,8 +186,12 @@ impl<'a> Progress<'a> {
 
     /// True if a try with MSG_DONTWAIT does no more and no less than the blocking call would.
     fn may_try(&self) -> bool {
-        self.timeout != Timeout::Block
-            || (self.transfer.flags & !INDIFFERENT_FLAGS == 0 && !self.socket.is_left_to_kernel())
+        let indifferent = self.transfer.flags & !INDIFFERENT_FLAGS == 0;
+        match self.timeout {
+            Timeout::NonBlock => true,
+            Timeout::After(_) => !self.socket.is_left_to_kernel(),
+            Timeout::Block => indifferent && !self.socket.is_left_to_kernel(),
+        }
     }
 
     /// There mostly is room to send. Whether there is something to receive, the last calls tell.

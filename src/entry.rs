@@ -201,15 +201,15 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 ///
 /// Returns None.
 ///
-/// Raises RuntimeError when called again.
+/// Raises ImportError in a second interpreter of the process.
 ///
 /// Source: own.
 ///
-/// >>> import rsnet, socket
-/// >>> rsnet._rsnet.use_class(rsnet.socket, {}, socket)
+/// >>> import rsnet, socket, types
+/// >>> rsnet._rsnet.use_class(rsnet.socket, {}, types.ModuleType("socket", "of another"))
 /// Traceback (most recent call last):
 /// ...
-/// RuntimeError: the class is known already
+/// AttributeError: module 'socket' has no attribute 'socket'
 #[pyfunction]
 pub fn use_class(
     cls: &Bound<'_, PyType>,

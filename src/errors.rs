@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use pyo3::exceptions::{
-    PyAttributeError, PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning, PyRuntimeError,
+    PyAttributeError, PyImportError, PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning,
     PyRuntimeWarning, PySystemError, PyTimeoutError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
@@ -26,7 +26,7 @@ pub enum Error {
     Type(String),
     Value(&'static str),
     Overflow(String),
-    Runtime(&'static str),
+    Import(&'static str),
     /// An attribute that is not there, by its name.
     Attribute(&'static str),
     Memory,
@@ -72,7 +72,7 @@ impl From<Error> for PyErr {
             Error::Attribute(name) => {
                 PyAttributeError::new_err(format!("'socket' object has no attribute '{name}'"))
             }
-            Error::Runtime(text) => PyRuntimeError::new_err(text),
+            Error::Import(text) => PyImportError::new_err(text),
             Error::Memory => PyMemoryError::new_err(()),
             Error::Raised(error) => error,
         }

@@ -1,9 +1,10 @@
 //! The Python class over the native half, as native code needs it: to make instances of it without
 //! a detour through Python, and to know whether the class at hand is it.
 
+use std::sync::{PoisonError, RwLock};
+
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::errors::{Error, Result};
@@ -17,7 +18,8 @@ struct Package {
     standard: Py<PyAny>,
 }
 
-static PACKAGE: PyOnceLock<Package> = PyOnceLock::new();
+/// Leaked at every import: there is one in a process, or a few where a program imports anew.
+static PACKAGE: RwLock<Option<&'static Package>> = RwLock::new(None);
 
 /// Makes the class known; the namespace in which programs find it under the name `socket` (or what
 /// they have put there in its place); and what is needed of the standard module, which may have
@@ -34,31 +36,39 @@ pub fn register(
         standard_class: standard.getattr("socket")?.unbind(),
         standard: standard.clone().unbind(),
     };
-    PACKAGE.set(py, package).map_err(|_| Error::Runtime("the class is known already"))
+    let mut known = PACKAGE.write().unwrap_or_else(PoisonError::into_inner);
+    if known.is_some_and(|known| !known.standard.is(standard)) {
+        // Another interpreter of the process has another `socket` module, and objects that must
+        // not be shared with it.
+        return Err(Error::Import("rsnet does not support subinterpreters: import it in one only"));
+    }
+    *known = Some(Box::leak(Box::new(package)));
+    Ok(())
 }
 
-fn package(py: Python<'_>) -> Result<&Package> {
-    PACKAGE.get(py).ok_or(Error::Runtime("the package rsnet is not imported"))
+fn package() -> Result<&'static Package> {
+    let known = *PACKAGE.read().unwrap_or_else(PoisonError::into_inner);
+    known.ok_or(Error::Import("the package rsnet is not imported"))
 }
 
 /// The standard library's class, for the families that are not native.
 pub fn standard_class(py: Python<'_>) -> Result<&Bound<'_, PyAny>> {
-    Ok(package(py)?.standard_class.bind(py))
+    Ok(package()?.standard_class.bind(py))
 }
 
 /// A name of the standard module that nobody replaces: an enum, say.
 pub fn standard_name<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyAny>> {
-    Ok(package(py)?.standard.bind(py).getattr(name)?)
+    Ok(package()?.standard.bind(py).getattr(name)?)
 }
 
 /// True for the class itself; subclasses are not it.
 pub fn is_the_class(class: &Bound<'_, PyType>) -> bool {
-    package(class.py()).is_ok_and(|package| package.class.is(class))
+    package().is_ok_and(|package| package.class.is(class))
 }
 
 /// What programs find under the name `socket`: the class, or what they have put in its place.
 pub fn class_in_use<'py>(py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-    let package = package(py)?;
+    let package = package()?;
     let found = package.namespace.bind(py).get_item(pyo3::intern!(py, "socket"))?;
     Ok(found.unwrap_or_else(|| package.class.bind(py).clone().into_any()))
 }

@@ -6,7 +6,16 @@ import os
 import socket as standard
 import struct
 import warnings
-from socket import AF_INET, AF_INET6, AF_UNIX, CMSG_LEN, CMSG_SPACE, SCM_RIGHTS, SOCK_DGRAM, SOL_SOCKET
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    CMSG_LEN,
+    CMSG_SPACE,
+    SCM_RIGHTS,
+    SOCK_DGRAM,
+    SOL_SOCKET,
+)
 
 import pytest
 

@@ -160,4 +160,8 @@ def test_a_hook_that_raises_stops_the_call(run_python, event):
         json.loads(run_python(OPERATIONS, m, name)) for m in ("socket", rsnet.__name__)
     )
     assert "Refused" in found[1]
+    if event == "__new__":
+        # CPython leaves the descriptors of a refused object open for good, rsnet closes what it
+        # accepted: later calls find their peers gone.
+        found[1], expected[1] = ([o == "Refused" for o in each[1]] for each in (found, expected))
     assert found == expected

@@ -167,7 +167,7 @@ def test_inet6_hosts(same, host, kind):
 
 
 def test_a_host_of_any_length_is_refused_in_bounded_time():
-    # IDNA is quadratic in the length, in every CPython up to 3.12 (CVE-2022-45061, CVE-2024-3651).
+    # IDNA takes time by the square of the length (CVE-2022-45061, CVE-2024-3651).
     with rsnet.socket() as sock:
         began = time.monotonic()
         for host in (
@@ -566,9 +566,12 @@ def in_general(refusal):
     What the interpreter says when it counts the arguments of a method depends on the kind of
     method, C's or Python's; and some texts have the name of the C class in them.
     """
-    texts = [str(argument).replace("_socket.", "").replace("_rsnet.", "") for argument in refusal.args]
+    texts = [
+        str(argument).replace("_socket.", "").replace("_rsnet.", "") for argument in refusal.args
+    ]
     return TypeError, [
-        "wrong number" if re.search(r"\) (takes (\d+ positional|no) argument|takes no keyword)", text)
+        "wrong number"
+        if re.search(r"\) (takes (\d+ positional|no) argument|takes no keyword)", text)
         else text
         for text in texts
     ]

@@ -355,7 +355,7 @@ def test_repr_of_new_and_closed_sockets(same, family, type):
             new = described_by_repr(sock)
         return new, described_by_repr(sock)
 
-    new, closed = same.value(texts)
+    _new, closed = same.value(texts)
     assert closed.startswith("[closed] ")
 
 

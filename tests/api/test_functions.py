@@ -76,7 +76,9 @@ def test_fromfd(same, pair, family):
     same.value(make)
 
 
-@pytest.mark.parametrize("arguments", [(-1, 2, 1), (1 << 20, 2, 1), ("3", 2, 1), (0,), ()], ids=repr)
+@pytest.mark.parametrize(
+    "arguments", [(-1, 2, 1), (1 << 20, 2, 1), ("3", 2, 1), (0,), ()], ids=repr
+)
 def test_bad_fromfd(same, arguments):
     same.error(lambda socket: socket.fromfd(*arguments))
 
@@ -325,14 +327,17 @@ def test_inet_ntoa(same, data):
 
 @pytest.mark.parametrize("family", [AF_INET, AF_INET6, AF_UNIX, 9999, "x"])
 @pytest.mark.parametrize(
-    "text", ["127.0.0.1", "::1", "::", "1::2::3", "::ffff:1.2.3.4", "fe80::1%lo", "", "127.1", b"::1"]
+    "text",
+    ["127.0.0.1", "::1", "::", "1::2::3", "::ffff:1.2.3.4", "fe80::1%lo", "", "127.1", b"::1"],
 )
 def test_inet_pton(same, family, text):
     same.value(lambda socket: attempt(socket.inet_pton, family, text))
 
 
 @pytest.mark.parametrize("family", [AF_INET, AF_INET6, AF_UNIX, "x"])
-@pytest.mark.parametrize("data", [bytes(4), bytes(16), bytes(range(16)), bytearray(16), b"", "text"])
+@pytest.mark.parametrize(
+    "data", [bytes(4), bytes(16), bytes(range(16)), bytearray(16), b"", "text"]
+)
 def test_inet_ntop(same, family, data):
     same.value(lambda socket: attempt(socket.inet_ntop, family, data))
 

@@ -24,7 +24,7 @@ CLASS_NAMES = [name for name in dir(standard.socket) if not name.startswith("_")
 def signature_of(thing):
     """Names, kinds and defaults; the annotations are rsnet's own.
 
-    A method in Rust shows `self` as positional-only, one in Python does not; nobody passes it by name.
+    A method in Rust shows `self` as positional-only, one in Python does not. Nobody names it.
     """
     try:
         signature = inspect.signature(thing)

@@ -255,9 +255,11 @@ def test_no_copying(same):
 def test_enums_and_exceptions_can_be_pickled():
     for value in (rsnet.AF_INET, rsnet.SOCK_STREAM, rsnet.gaierror(1, "x")):
         again = pickle.loads(pickle.dumps(value))
-        assert type(again) is type(value) and again.args == value.args if hasattr(
-            value, "args"
-        ) else again is value
+        assert (
+            type(again) is type(value) and again.args == value.args
+            if hasattr(value, "args")
+            else again is value
+        )
 
 
 # What it passes for.

@@ -52,7 +52,9 @@ def sending_plenty(request: pytest.FixtureRequest) -> Blocking:
     return Blocking(
         sock,
         lambda: sock.sendall(data),
-        lambda: in_thread(lambda: [peer.recv(1 << 20, standard.MSG_WAITALL) for _ in range(1 << 6)]),
+        lambda: in_thread(
+            lambda: [peer.recv(1 << 20, standard.MSG_WAITALL) for _ in range(1 << 6)]
+        ),
     )
 
 

@@ -119,9 +119,9 @@ def test_the_class_outlives_its_module(run_python):
 
 
 SUBINTERPRETER = """
-    import sys
-    import rsnet
-    program = '''
+import sys
+import rsnet
+program = '''
 import os
 try:
     import rsnet
@@ -131,22 +131,22 @@ else:
     text = "imported"
 os.write(1, text.encode())
 '''
-    if sys.version_info >= (3, 13):
-        import _interpreters
-        number = _interpreters.create(sys.argv[1])
-        assert _interpreters.exec(number, program) is None
-        _interpreters.destroy(number)
-    else:
-        import _xxsubinterpreters
-        isolated = {"isolated": sys.argv[1] == "isolated"} if sys.version_info >= (3, 12) else {}
-        number = _xxsubinterpreters.create(**isolated)
-        _xxsubinterpreters.run_string(number, program)
-        _xxsubinterpreters.destroy(number)
-    # The main interpreter has not suffered.
-    a, b = rsnet.socketpair()
-    with a, b:
-        a.send(b"x")
-        assert b.recv(1) == b"x"
+if sys.version_info >= (3, 13):
+    import _interpreters
+    number = _interpreters.create(sys.argv[1])
+    assert _interpreters.exec(number, program) is None
+    _interpreters.destroy(number)
+else:
+    import _xxsubinterpreters
+    isolated = {"isolated": sys.argv[1] == "isolated"} if sys.version_info >= (3, 12) else {}
+    number = _xxsubinterpreters.create(**isolated)
+    _xxsubinterpreters.run_string(number, program)
+    _xxsubinterpreters.destroy(number)
+# The main interpreter has not suffered.
+a, b = rsnet.socketpair()
+with a, b:
+    a.send(b"x")
+    assert b.recv(1) == b"x"
 """
 
 

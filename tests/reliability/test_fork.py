@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 
 import pytest
 
@@ -98,9 +99,7 @@ def test_close_wakes_in_the_child_too(blocked_receiver, in_thread, in_fork, time
 
 
 def test_a_number_closed_under_a_call_is_closed_in_the_child(pair, in_thread, in_fork):
-    """Closed in the parent while a call that cannot be woken holds it; the child has no such call."""
-    import signal
-
+    """A call that cannot be woken holds it in the parent; the child has no such call."""
     peer, sock = pair(rsnet)
     number = sock.fileno()
 

@@ -1,5 +1,6 @@
 """What has gone when a send stops half-way, and that a blocking send does not stop by itself."""
 
+import itertools
 import os
 import random
 import re
@@ -117,7 +118,7 @@ def parts_of(data):
     """1,000 parts of all lengths."""
     cuts = sorted(random.Random(5).sample(range(1, len(data) - 1), 998))
     cuts = [0, *cuts, len(data) - 1, len(data)]
-    return [data[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(cuts)]
 
 
 @each_stream

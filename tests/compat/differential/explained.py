@@ -1,0 +1,62 @@
+"""Where rsnet differs from CPython on purpose. Each explanation is checked, not believed."""
+
+import re
+
+from .outcome import Raised
+from .world import Program, Seen, World
+
+# In CPython these are Python functions, in rsnet native ones: the interpreter itself words
+# differently that they were called with a wrong number of arguments, or wrong names.
+_NATIVE_HERE = "accept|close|detach|__init__|_decref_socketios"
+_PYTHON_WORDING = re.compile(
+    rf"socket\.(?P<name>{_NATIVE_HERE})\(\) (?:missing \d|takes (?:from )?\d|got an unexpected)"
+)
+_NATIVE_WORDING = re.compile(
+    rf"(?:unbound method )?(?:socket\.)?(?P<name>{_NATIVE_HERE})\(\) "
+    r"(?:takes|needs an argument|got an unexpected|missing)"
+)
+
+
+def is_explained(program: Program, standard: World, expected: Seen, found: Seen) -> bool:
+    """Whether what was `found` after the last line may differ from what was `expected`."""
+    return _only_words_the_call_differently(expected, found) or _asked_the_kernel_first(
+        program, standard, expected, found
+    )
+
+
+def _only_words_the_call_differently(expected: Seen, found: Seen) -> bool:
+    texts = [seen.result.args[0] for seen in (expected, found) if _is(TypeError, seen)]
+    if len(texts) != 2:
+        return False
+    python, native = _PYTHON_WORDING.match(texts[0]), _NATIVE_WORDING.match(texts[1])
+    same = python and native and python["name"] == native["name"]
+    return bool(same) and _but_for_result(expected) == _but_for_result(found)
+
+
+def _asked_the_kernel_first(program: Program, standard: World, expected: Seen, found: Seen) -> bool:
+    """CPython polls before a call that has a timeout, and times out where poll says nothing.
+
+    rsnet makes the call and polls when the kernel says that it would block. Where poll is silent
+    and the call would not block (a listener that is asked for data, a datagram for which there is
+    still room) it gives at once what the kernel says; which has to be exactly what the standard
+    library gives on a non-blocking socket in the same place.
+    """
+    if not _is(TimeoutError, expected) or _is(BlockingIOError, found):
+        return False
+    *_, at_once = _up_to(program, standard)
+    return at_once.result == found.result
+
+
+def _up_to(program: Program, standard: World) -> list[Seen]:
+    run = standard.run(program, hasty=len(program) - 1)
+    seen = [step for step, _ in zip(run, program, strict=False)]
+    run.close()
+    return seen
+
+
+def _is(error: type[BaseException], seen: Seen) -> bool:
+    return isinstance(seen.result, Raised) and seen.result.type is error
+
+
+def _but_for_result(seen: Seen) -> object:
+    return seen.variables, seen.buffers, seen.events, seen.warnings, seen.descriptors
