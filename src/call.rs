@@ -146,6 +146,11 @@ impl<'a> Progress<'a> {
                 Err(_) => first = false,
             }
         }
+        if self.timeout == Timeout::Block {
+            // The kernel's blocking call ends only for signals that come while it sleeps. One that
+            // came since the interpreter last looked is seen here.
+            py.check_signals()?;
+        }
         loop {
             match gil::without(py, || self.advance(op, first)) {
                 Pause::Done(value) => return Ok(value),

@@ -29,7 +29,6 @@ pub fn register(
     namespace: Bound<'_, PyDict>,
     standard: &Bound<'_, PyAny>,
 ) -> Result<()> {
-    let py = class.py();
     let package = Package {
         class: class.clone().unbind(),
         namespace: namespace.unbind(),

@@ -301,7 +301,7 @@ def test_close_gives_the_number_back_to_the_kernel_once(pair, in_thread):
     sock.close()
     del sock, receiving
     os.fstat(number)
-    for descriptor in (reader, writer, number):
+    for descriptor in {reader, writer, number}:
         os.close(descriptor)
 
 
