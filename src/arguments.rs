@@ -350,6 +350,12 @@ pub fn two_or_three_numbers(
     Ok((first, second, third))
 }
 
+/// True if a form of the arguments is theirs. An error of one that is not is let go of at once: a
+/// method entry is not pyo3's own, which would put it off.
+fn fits(parsed: PyResult<()>) -> bool {
+    parsed.map_err(|error| Python::attach(|_| drop(error))).is_ok()
+}
+
 /// The value of a socket option.
 pub enum OptionValue {
     Number(c_int),
@@ -371,8 +377,7 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
     }
     let py = arguments.py;
     let format = c"iii:setsockopt";
-    let numbers = parse_tuple!(arguments, format, &raw mut level, &raw mut name, &raw mut number);
-    if numbers.is_ok() {
+    if fits(parse_tuple!(arguments, format, &raw mut level, &raw mut name, &raw mut number)) {
         return Ok((level, name, OptionValue::Number(number)));
     }
     let none_type = py.None().bind(py).get_type();
@@ -387,7 +392,7 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
         &raw mut none,
         &raw mut length
     );
-    if null.is_ok() {
+    if fits(null) {
         return Ok((level, name, OptionValue::Null(length)));
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();

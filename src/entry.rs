@@ -40,7 +40,9 @@ unsafe fn enter(
         Ok(Err(error)) => error,
         Err(payload) => errors::panicked(&*payload),
     };
-    error.restore(py);
+    // Attached as pyo3 has it, which this entry is not: references that errors let go of are then
+    // given back here and not put off until pyo3 is next entered.
+    Python::attach(|py| error.restore(py));
     ptr::null_mut()
 }
 
