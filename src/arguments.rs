@@ -130,6 +130,21 @@ macro_rules! parse_tuple {
     }};
 }
 
+/// The same for one form of several: true if the arguments have it, and no exception if not.
+macro_rules! fits {
+    ($arguments:expr, $format:expr, $($out:expr),*) => {{
+        let tuple = $arguments.tuple()?;
+        // SAFETY: as in `parse_tuple`.
+        unsafe {
+            let parsed = ffi::PyArg_ParseTuple(tuple.as_ptr(), $format.as_ptr(), $($out),*);
+            if parsed == 0 {
+                ffi::PyErr_Clear();
+            }
+            parsed != 0
+        }
+    }};
+}
+
 /// `n|i`: a size and flags.
 pub fn size_and_flags(
     arguments: &Arguments<'_, '_>,
@@ -350,12 +365,6 @@ pub fn two_or_three_numbers(
     Ok((first, second, third))
 }
 
-/// True if a form of the arguments is theirs. An error of one that is not is let go of at once: a
-/// method entry is not pyo3's own, which would put it off.
-fn fits(parsed: PyResult<()>) -> bool {
-    parsed.map_err(|error| Python::attach(|_| drop(error))).is_ok()
-}
-
 /// The value of a socket option.
 pub enum OptionValue {
     Number(c_int),
@@ -377,13 +386,13 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
     }
     let py = arguments.py;
     let format = c"iii:setsockopt";
-    if fits(parse_tuple!(arguments, format, &raw mut level, &raw mut name, &raw mut number)) {
+    if fits!(arguments, format, &raw mut level, &raw mut name, &raw mut number) {
         return Ok((level, name, OptionValue::Number(number)));
     }
     let none_type = py.None().bind(py).get_type();
     let mut none = ptr::null_mut::<ffi::PyObject>();
     let mut length: u32 = 0;
-    let null: PyResult<()> = parse_tuple!(
+    if fits!(
         arguments,
         c"iiO!I:setsockopt",
         &raw mut level,
@@ -391,8 +400,7 @@ pub fn option(arguments: &Arguments<'_, '_>) -> Result<(c_int, c_int, OptionValu
         none_type.as_type_ptr(),
         &raw mut none,
         &raw mut length
-    );
-    if fits(null) {
+    ) {
         return Ok((level, name, OptionValue::Null(length)));
     }
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();

@@ -42,7 +42,12 @@ unsafe fn enter(
     };
     // Attached as pyo3 has it, which this entry is not: references that errors let go of are then
     // given back here and not put off until pyo3 is next entered.
-    Python::attach(|py| error.restore(py));
+    let mut error = Some(error);
+    let _ = Python::try_attach(|py| error.take().map(|error: PyErr| error.restore(py)));
+    if let Some(error) = error {
+        // The interpreter shuts down: nobody will count references any more.
+        error.restore(py);
+    }
     ptr::null_mut()
 }
 

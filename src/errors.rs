@@ -85,10 +85,14 @@ fn os_error(errno: Errno) -> PyErr {
 
 fn host_error(error: HostError) -> PyErr {
     match error {
-        HostError::Resolver(code) => Python::attach(|py| match gaierror(py) {
-            Ok(class) => PyErr::from_type(class.clone(), (code, sys::gai_strerror(code))),
-            Err(error) => error,
-        }),
+        HostError::Resolver(code) => {
+            let text = sys::gai_strerror(code);
+            let made = Python::try_attach(|py| match gaierror(py) {
+                Ok(class) => PyErr::from_type(class.clone(), (code, text.clone())),
+                Err(error) => error,
+            });
+            made.unwrap_or_else(|| PyOSError::new_err((code, text)))
+        }
         HostError::System(errno) => os_error(errno),
         HostError::FamilyMismatch => PyOSError::new_err("address family mismatched"),
         HostError::UnknownFamily => PyOSError::new_err("unknown address family"),
