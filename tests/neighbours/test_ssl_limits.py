@@ -1,8 +1,7 @@
-"""TLS over an rsnet socket: what it waits for, what it refuses, and how it gives the socket back."""
+"""TLS over an rsnet socket: what it waits for and refuses, and how it gives the socket back."""
 
 import select
 import ssl
-import threading
 
 import pytest
 
@@ -135,29 +134,16 @@ def test_sendfile(tls, in_thread, tmp_path):
     assert (sending.result(), buffer) == (len(DATA), DATA)
 
 
-def test_one_thread_receives_while_another_sends(tls, in_thread):
-    client, server = tls()
-    receiving = in_thread(client.recv, 9)
-    receiving.until_blocked()
-    client.sendall(b"the other way")
-    assert server.recv(99) == b"the other way"
-    server.sendall(b"data")
-    assert receiving.result() == b"data"
-
-
 def test_what_does_not_talk_tls(pair, in_thread, client_context):
     client, server = pair(rsnet)
-    heard = threading.Event()
 
     def serve():
         assert server.recv(1 << 14)
         server.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        heard.set()
 
     serving = in_thread(serve)
     with pytest.raises(ssl.SSLError):
         client_context.wrap_socket(client, server_hostname="localhost")
-    assert heard.wait(LIMIT_S)
     serving.result()
 
 
@@ -178,14 +164,4 @@ def test_closed_sockets_are_refused(pair, client_context):
     client, _ = pair(rsnet)
     client.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        client_context.wrap_socket(client, server_hostname="localhost")
-
-
-def test_data_before_the_handshake_is_refused(pair, client_context):
-    # ssl looks for it with a timeout of 0 and puts the timeout back (it is CVE-2023-40217's fix).
-    client, server = pair(rsnet)
-    server.sendall(b"injected")
-    assert select.select([client], [], [], LIMIT_S)[0] == [client]
-    server.shutdown(rsnet.SHUT_RDWR)
-    with pytest.raises((ssl.SSLError, OSError)):
         client_context.wrap_socket(client, server_hostname="localhost")

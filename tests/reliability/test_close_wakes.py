@@ -1,348 +1,191 @@
-"""close() calls a blocked call back, with EBADF, and never lets it meet another's descriptor."""
+"""close() ends the calls that block on the socket, and none of them gets at a later descriptor."""
 
-import contextlib
 import errno
+import fcntl
 import os
-import random
-import socket as standard
-import threading
-import time
-from socket import AF_INET, AF_UNIX, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
+import signal
+from functools import partial
+from socket import SOCK_DGRAM
 
 import pytest
 
 import rsnet
 
-each_timeout = pytest.mark.parametrize("timeout_s", [None, 60])
-# A wake-up that works takes less than a millisecond; a call that its timeout ended takes longer.
-PROMPT_S = 10
-
-RECEIVERS = {
-    "recv": lambda sock: sock.recv(9),
-    "recv, peek": lambda sock: sock.recv(9, MSG_PEEK),
-    "recv, all": lambda sock: sock.recv(9, MSG_WAITALL),
-    "recv_into": lambda sock: sock.recv_into(bytearray(9)),
-    "recvfrom": lambda sock: sock.recvfrom(9),
-    "recvfrom_into": lambda sock: sock.recvfrom_into(bytearray(9)),
-    "recvmsg": lambda sock: sock.recvmsg(9, 99),
-    "recvmsg_into": lambda sock: sock.recvmsg_into([bytearray(9)]),
-}
-SENDERS = {
-    "send": lambda sock, data: sock.send(data),
-    "sendall": lambda sock, data: sock.sendall(data),
-    "sendto": lambda sock, data: sock.sendto(data, sock.getpeername()),
-    "sendmsg": lambda sock, data: sock.sendmsg([data, data]),
-}
+# Longer than any test waits for a call to end.
+each_mode = pytest.mark.parametrize("timeout_s", [None, 30])
 
 
-def assert_bad_descriptor(call):
+def ends_with_ebadf(call):
     with pytest.raises(OSError) as caught:
-        call.result(PROMPT_S)
+        call()
     assert caught.value.args == (errno.EBADF, os.strerror(errno.EBADF))
-    assert type(caught.value) is OSError
 
 
-@each_timeout
-@pytest.mark.parametrize("receiver", RECEIVERS)
-@pytest.mark.parametrize(
-    ("family", "type"), [(AF_INET, SOCK_STREAM), (AF_INET, SOCK_DGRAM), (AF_UNIX, SOCK_STREAM)]
-)
-def test_receiving(pair, in_thread, receiver, family, type, timeout_s):
-    sock, _ = pair(rsnet, family, type)
-    sock.settimeout(timeout_s)
-    receiving = in_thread(RECEIVERS[receiver], sock)
-    receiving.until_blocked()
+@each_mode
+def test_from_another_thread(blocking, in_thread, timeout_s):
+    sock, call, _ = blocking(timeout_s)
+    blocked = in_thread(call)
+    blocked.until_blocked()
     sock.close()
     assert sock.fileno() == -1
-    assert_bad_descriptor(receiving)
+    ends_with_ebadf(blocked.result)
 
 
-@each_timeout
-def test_accepting(listener, in_thread, timeout_s):
-    sock = listener(rsnet)
-    sock.settimeout(timeout_s)
-    address = sock.getsockname()
-    accepting = in_thread(sock.accept)
-    accepting.until_blocked()
+@each_mode
+def test_of_the_main_thread_s_call(blocking, when_blocked, timeout_s):
+    sock, call, _ = blocking(timeout_s)
+    closed = when_blocked(sock.close)
+    ends_with_ebadf(call)
+    closed.result()
+
+
+@each_mode
+def test_from_a_signal_handler_inside_the_call(blocking, when_blocked, on_signal, timeout_s):
+    sock, call, _ = blocking(timeout_s)
+    on_signal(signal.SIGUSR1, lambda *_: sock.close())
+    when_blocked(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    ends_with_ebadf(call)
+
+
+@each_mode
+@pytest.mark.parametrize("blocking", ["recv", "recvfrom", "accept", "send"], indirect=True)
+def test_all_threads_wake(blocking, in_thread, timeout_s):
+    sock, call, _ = blocking(timeout_s)
+    blocked = [in_thread(call) for _ in range(4)]
+    for each in blocked:
+        each.until_blocked()
     sock.close()
-    assert_bad_descriptor(accepting)
-    with pytest.raises(ConnectionRefusedError):
-        standard.create_connection(address)
+    for each in blocked:
+        ends_with_ebadf(each.result)
 
 
-def filled(pair, family):
-    sock, peer = pair(rsnet, family)
-    sock.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.send(bytes(1 << 16))
-    return sock, peer
-
-
-@each_timeout
-@pytest.mark.parametrize("sender", SENDERS)
-def test_sending_with_no_room(pair, in_thread, sender, timeout_s):
-    sock, _ = filled(pair, AF_INET)
-    sock.settimeout(timeout_s)
-    sending = in_thread(SENDERS[sender], sock, bytes(1 << 20))
-    sending.until_blocked()
-    sock.close()
-    assert_bad_descriptor(sending)
-
-
-@each_timeout
-@pytest.mark.parametrize("family", [AF_INET, AF_UNIX])
-def test_sendall_half_way(pair, in_thread, family, timeout_s):
-    sock, peer = pair(rsnet, family)
-    sock.settimeout(timeout_s)
-    sending = in_thread(sock.sendall, bytes(50_000_000))
-    sending.until_blocked()
-    sock.close()
-    with pytest.raises(OSError) as caught:
-        sending.result(PROMPT_S)
-    assert caught.value.errno == errno.EBADF
-    # What it says has gone is what arrives, and then the connection ends.
-    received = sum(map(len, iter(lambda: peer.recv(1 << 20), b"")))
-    assert received == caught.value.bytes_sent > 0
-
-
-@each_timeout
-def test_connecting(opened, in_thread, unanswered, timeout_s):
-    sock = opened(rsnet.socket())
-    sock.settimeout(timeout_s)
-    connecting = in_thread(sock.connect, unanswered)
-    connecting.until_blocked()
-    sock.close()
-    assert_bad_descriptor(connecting)
-
-
-@each_timeout
-def test_connecting_by_number(opened, in_thread, unanswered, timeout_s):
-    sock = opened(rsnet.socket())
-    sock.settimeout(timeout_s)
-    connecting = in_thread(sock.connect_ex, unanswered)
-    connecting.until_blocked()
-    sock.close()
-    assert connecting.result(PROMPT_S) == errno.EBADF
-
-
-@each_timeout
-def test_the_main_thread(pair, when_blocked, timeout_s):
+@each_mode
+def test_threads_in_unlike_calls_wake(pair, in_thread, timeout_s):
     sock, _ = pair(rsnet)
     sock.settimeout(timeout_s)
-    closing = when_blocked(sock.close)
-    with pytest.raises(OSError) as caught:
-        sock.recv(9)
-    assert caught.value.errno == errno.EBADF
-    closing.result()
+    calls = [lambda: sock.recv(1), lambda: sock.sendall(bytes(1 << 26)), lambda: sock.recvmsg(1)]
+    blocked = [in_thread(call) for call in calls]
+    for each in blocked:
+        each.until_blocked()
+    sock.close()
+    for each in blocked:
+        ends_with_ebadf(each.result)
 
 
-def test_leaving_a_with_statement(in_thread):
-    left, right = rsnet.socketpair()
-    with right, left:
-        receiving = in_thread(left.recv, 9)
-        receiving.until_blocked()
-    assert_bad_descriptor(receiving)
-
-
-def test_many_calls_at_once(pair, in_thread):
-    client, server = filled(pair, AF_INET)
-    client.settimeout(None)
-    calls = [in_thread(client.recv, 9) for _ in range(10)]
-    calls += [in_thread(client.sendall, bytes(1 << 20)) for _ in range(10)]
-    for call in calls:
-        call.until_blocked()
-    client.close()
-    for call in calls:
-        with pytest.raises(OSError) as caught:
-            call.result(PROMPT_S)
-        assert caught.value.errno == errno.EBADF
-
-
-def test_only_the_calls_on_that_socket(pair, in_thread):
-    closed, _ = pair(rsnet)
-    kept, peer = pair(rsnet)
-    doomed, waiting = in_thread(closed.recv, 9), in_thread(kept.recv, 9)
-    doomed.until_blocked()
-    waiting.until_blocked()
+@each_mode
+def test_other_sockets_calls_go_on(pair, in_thread, timeout_s):
+    (_, closed), (peer, other) = pair(rsnet), pair(rsnet)
+    for sock in (closed, other):
+        sock.settimeout(timeout_s)
+    ended, going_on = in_thread(closed.recv, 1), in_thread(other.recv, 1)
+    for each in (ended, going_on):
+        each.until_blocked()
     closed.close()
-    assert_bad_descriptor(doomed)
-    assert waiting.is_running
-    peer.send(b"data")
-    assert waiting.result() == b"data"
+    ends_with_ebadf(ended.result)
+    going_on.until_blocked()
+    peer.send(b"x")
+    assert going_on.result() == b"x"
 
 
-def test_a_duplicate_goes_on(pair, in_thread):
-    sock, peer = pair(rsnet)
-    with sock.dup() as duplicate:
-        waiting = in_thread(duplicate.recv, 9)
-        waiting.until_blocked()
+def test_one_thread_again_and_again(opened, in_thread):
+    """Woken once, a thread can be woken again, whether its call has begun to wait or not."""
+    ends = [rsnet.socketpair() for _ in range(200)]
+    for end in [end for both in ends for end in both]:
+        opened(end)
+
+    def block_on_each():
+        for sock, _ in ends:
+            ends_with_ebadf(partial(sock.recv, 1))
+
+    woken = in_thread(block_on_each)
+    for sock, _ in ends:
         sock.close()
-        peer.send(b"data")
-        assert waiting.result() == b"data"
+    woken.result()
 
 
-def test_a_file_over_the_socket(pair, in_thread):
-    sock, _ = pair(rsnet)
-    file = sock.makefile("rb")
-    reading = in_thread(file.readline)
-    reading.until_blocked()
-    # The file holds the connection open; taking it away from under the file ends the call.
-    sock.close()
-    assert reading.is_running
-    sock._real_close()
-    assert_bad_descriptor(reading)
-    file.close()
-
-
-def test_a_call_that_the_closing_overtook_sees_no_other_descriptor(pair, in_thread):
-    for _ in range(20):
-        sock, _ = pair(rsnet)
-        number = sock.fileno()
-        receiving = in_thread(sock.recv, 9)
-        receiving.until_blocked()
-        sock.close()
-        newcomers = [pair(standard) for _ in range(3)]
-        for newcomer in newcomers:
-            for end in newcomer:
-                end.send(b"private")
-        assert_bad_descriptor(receiving)
-        for newcomer in newcomers:
-            for end in newcomer:
-                assert end.recv(99, standard.MSG_DONTWAIT) == b"private"
-        # The number is free again, once nobody uses it.
-        taken = {end.fileno() for newcomer in newcomers for end in newcomer}
-        with standard.socket() as sock:
-            assert number in taken | {sock.fileno()}
-
-
-def test_closing_at_any_moment_of_a_call(opened):
-    """The same without waiting until the call blocks, so that the two race."""
-    rounds = random.Random(7)
-    for _ in range(300):
-        sock, peer = rsnet.socketpair()
-        started = threading.Barrier(2)
-        outcomes = []
-
-        def receive(sock=sock, started=started, outcomes=outcomes):
-            started.wait()
-            try:
-                outcomes.append(sock.recv(99))
-            except OSError as error:
-                outcomes.append(error.errno)
-
-        thread = threading.Thread(target=receive, daemon=True)
-        thread.start()
-        started.wait()
-        for _ in range(rounds.randrange(200)):
-            pass
-        sock.close()
-        left, right = standard.socketpair()
-        with left, right, peer:
-            left.send(b"private")
-            right.send(b"private")
-            thread.join(PROMPT_S)
-            assert outcomes == [errno.EBADF]
-            assert left.recv(9) == right.recv(9) == b"private"
-
-
-def test_closing_and_opening_under_calls_without_end(in_thread):
-    """One object, closed and opened again while others use it: no call meets a stranger's data."""
-    stop = threading.Event()
-    sock = rsnet.socket.__new__(rsnet.socket)
-    rsnet.socket.__init__(sock, AF_UNIX, SOCK_DGRAM)
-    strangers = [standard.socketpair(AF_UNIX, SOCK_DGRAM) for _ in range(4)]
-    for left, _ in strangers:
-        left.send(b"private")
-    heard = []
-
-    def receive():
-        while not stop.is_set():
-            try:
-                heard.append(sock.recv(9))
-            except OSError as error:
-                assert error.errno == errno.EBADF
-
-    receivers = [in_thread(receive) for _ in range(3)]
-    end = time.monotonic() + 0.5
-    while time.monotonic() < end:
-        sock.close()
-        # The number that was just given up is likely to be one of these.
-        left, right = standard.socketpair(AF_UNIX, SOCK_DGRAM)
-        left.send(b"private")
-        rsnet.socket.__init__(sock, AF_UNIX, SOCK_DGRAM)
-        assert right.recv(9, standard.MSG_DONTWAIT) == b"private"
-        left.close()
-        right.close()
-    stop.set()
-    sock.close()
-    for call in receivers:
-        call.result()
-    assert heard == []
-    for left, right in strangers:
-        assert right.recv(9, standard.MSG_DONTWAIT) == b"private"
-        left.close()
-        right.close()
-
-
-def test_close_gives_the_number_back_to_the_kernel_once(pair, in_thread):
-    sock, _ = pair(rsnet)
-    number = sock.fileno()
-    receiving = in_thread(sock.recv, 9)
-    receiving.until_blocked()
-    sock.close()
-    sock.close()
-    assert_bad_descriptor(receiving)
-    with pytest.raises(OSError):
-        os.fstat(number)
-    # Another's from here on: neither a further close nor the end of the object may touch it.
-    reader, writer = os.pipe()
-    os.dup2(reader, number)
-    sock.close()
-    del sock, receiving
-    os.fstat(number)
-    for descriptor in {reader, writer, number}:
-        os.close(descriptor)
-
-
-def test_detach_takes_the_descriptor_from_under_no_call(pair, in_thread):
-    # As in CPython, the descriptor lives on and so does the call.
-    sock, peer = pair(rsnet)
-    receiving = in_thread(sock.recv, 9)
-    receiving.until_blocked()
-    descriptor = sock.detach()
-    peer.send(b"data")
-    assert receiving.result() == b"data"
-    os.close(descriptor)
-
-
-def test_without_a_descriptor_to_spare(run_python):
-    # Whatever wakes the call must not depend on there being a descriptor left for it.
-    source = """
-        import errno, os, resource, threading
-        import rsnet
-
-        left, right = rsnet.socketpair()
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (right.fileno() + 1, hard))
-        tell, told = threading.Event(), []
-
-        def receive():
-            tell.set()
-            try:
-                left.recv(1)
-            except OSError as error:
-                told.append(errno.errorcode[error.errno])
-
-        thread = threading.Thread(target=receive)
-        thread.start()
-        tell.wait()
-        # In the call or not yet: both must end.
+def taken(number, by):
+    """A socket on that very number, as soon as it is free."""
+    while (got := fcntl.fcntl(by.fileno(), fcntl.F_DUPFD_CLOEXEC, number)) != number:
+        os.close(got)
         os.sched_yield()
-        left.close()
-        thread.join(10)
-        print(told)
-        right.close()
-        os._exit(thread.is_alive())
-    """
-    assert run_python(source.replace("print(told)", "print(told, flush=True)")) == "['EBADF']\n"
+    return rsnet.socket(fileno=got)
+
+
+@each_mode
+@pytest.mark.parametrize("type", [rsnet.SOCK_STREAM, SOCK_DGRAM])
+def test_a_reused_number_is_not_read(opened, pair, in_thread, type, timeout_s):
+    another, sender = pair(rsnet, rsnet.AF_UNIX, type)
+    for _ in range(50):
+        sock, peer = rsnet.socketpair(rsnet.AF_UNIX, type)
+        sock.settimeout(timeout_s)
+        number = sock.fileno()
+        blocked = in_thread(sock.recv, 100)
+        blocked.until_blocked()
+        # There before the number is: whoever reads the number gets it.
+        sender.send(b"for another")
+        sock.close()
+        with peer, taken(number, by=another) as successor:
+            ends_with_ebadf(blocked.result)
+            assert successor.recv(100, rsnet.MSG_DONTWAIT) == b"for another"
+
+
+@each_mode
+def test_the_number_is_not_free_while_a_call_is_in(pair, in_thread, timeout_s):
+    """A thread that cannot be woken, because it takes no signals, keeps what it reads from."""
+    peer, sock = pair(rsnet)
+    sock.settimeout(timeout_s)
+    number = sock.fileno()
+
+    def receive_without_signals():
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        return sock.recv(1)
+
+    blocked = in_thread(receive_without_signals)
+    blocked.until_blocked()
+    sock.close()
+    ends_with_ebadf(lambda: sock.recv(1))
+    higher = fcntl.fcntl(peer.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
+    os.close(higher)
+    assert higher > number
+    assert blocked.is_running
+    peer.send(b"x")
+    assert blocked.result() == b"x"
+    with taken(number, by=peer):
+        pass
+
+
+@each_mode
+def test_what_has_gone_before_the_close_is_told(pair, in_thread, timeout_s):
+    sock, peer = pair(rsnet)
+    sock.settimeout(timeout_s)
+    blocked = in_thread(sock.sendall, bytes(1 << 26))
+    blocked.until_blocked()
+    sock.close()
+    with pytest.raises(OSError) as caught:
+        blocked.result()
+    assert caught.value.errno == errno.EBADF
+    assert caught.value.bytes_sent == len(b"".join(iter(lambda: peer.recv(1 << 20), b"")))
+
+
+@each_mode
+def test_detach_leaves_blocked_calls_alone(pair, in_thread, timeout_s):
+    peer, sock = pair(rsnet)
+    sock.settimeout(timeout_s)
+    blocked = in_thread(sock.recv, 1)
+    blocked.until_blocked()
+    with rsnet.socket(fileno=sock.detach()):
+        assert sock.fileno() == -1
+        ends_with_ebadf(lambda: sock.recv(1))
+        blocked.until_blocked()
+        peer.send(b"x")
+        assert blocked.result() == b"x"
+
+
+def test_the_peer_hears_of_the_close(pair, in_thread):
+    """The descriptor is really closed once the call is out."""
+    peer, sock = pair(rsnet)
+    blocked = in_thread(sock.recv, 1)
+    blocked.until_blocked()
+    sock.close()
+    ends_with_ebadf(blocked.result)
+    assert peer.recv(1) == b""

@@ -1,8 +1,8 @@
 """Several threads, one socket."""
 
+import contextlib
 import hashlib
 import random
-import threading
 from collections import Counter
 from socket import AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_SEQPACKET
 
@@ -124,20 +124,14 @@ def test_the_timeout_of_a_call_is_that_at_its_beginning(pair, in_thread, changed
 
 def test_all_methods_at_once(pair, in_thread):
     """Whatever the order, nothing but an OSError may come of it."""
-    over = threading.Event()
     client, server = pair(rsnet, AF_UNIX, SOCK_DGRAM)
     client.setblocking(False)
     server.setblocking(False)
 
     def hammer(operation):
-        rounds = 0
-        while not over.is_set():
-            rounds += 1
-            try:
+        for _ in range(COUNT):
+            with contextlib.suppress(OSError):
                 operation()
-            except OSError:
-                pass
-        return rounds
 
     operations = [
         lambda: client.send(b"x" * 100),
@@ -151,6 +145,5 @@ def test_all_methods_at_once(pair, in_thread):
         lambda: (server.getsockname(), server.fileno(), server.family),
     ]
     calls = [in_thread(hammer, operation) for operation in operations]
-    threading.Event().wait(0.3)
-    over.set()
-    assert all(call.result() > 0 for call in calls)
+    for call in calls:
+        call.result()

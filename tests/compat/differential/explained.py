@@ -59,4 +59,4 @@ def _is(error: type[BaseException], seen: Seen) -> bool:
 
 
 def _but_for_result(seen: Seen) -> object:
-    return seen.variables, seen.buffers, seen.events, seen.warnings, seen.descriptors
+    return seen.variables, seen.buffers, seen.events, seen.warnings, seen.free_descriptor

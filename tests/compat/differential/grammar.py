@@ -488,8 +488,7 @@ POOLS: dict[str, list[str]] = {
     # MSG_TRUNC is missing with calls that make the bytes themselves: asked for the whole length of
     # a cut-off datagram, CPython pads its answer with whatever is in memory.
     "receive_flags": [
-        "0",
-        "socket.MSG_PEEK",
+        *3 * ["0", "socket.MSG_PEEK"],
         "socket.MSG_WAITALL",
         "socket.MSG_DONTWAIT",
         "socket.MSG_OOB",
@@ -1028,7 +1027,7 @@ POOLS: dict[str, list[str]] = {
         "a.sendto($data, c.getsockname())\nc.recvfrom($size)",
         "repr($target)",
         "str($target)",
-        "(type($target).__name__, type($target) is socket.socket, bool($target))",
+        "(type($target).__name__, isinstance($target, socket.socket), bool($target))",
         "isinstance($target, socket.socket)",
         "$target == a, $target != a, hash($target) == hash($target)",
         "weakref.ref($target)() is $target",
@@ -1059,7 +1058,6 @@ POOLS: dict[str, list[str]] = {
         "socket.socket.$method($target)",
         "socket.socket.$native($anything)",
         "socket.socket.$method()",
-        "socket.SocketType.$method($target)",
         "Derived.$method($target)",
         "$target.$method",
         "d = Derived($own_family, $type, $protocol)",

@@ -19,6 +19,7 @@ import io
 import re
 import socket as standard
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,8 +57,11 @@ class Reader:
     """Makes plain values of what one world shows. It learns ports and names as they appear."""
 
     def __init__(self, module: ModuleType) -> None:
-        self._own = {module.socket: "socket.socket", module.SocketType: "_socket.socket"}
-        name = re.escape(module.__name__)
+        # For other families rsnet hands out the standard class.
+        self._own = {standard.socket: "socket.socket", module.SocketType: "_socket.socket"}
+        self._own[module.socket] = "socket.socket"
+        self._name = module.__name__
+        name = re.escape(self._name)
         self._own_name = re.compile(rf"\b{name}(?=\.socket\b)|(?<=module '){name}(?=')")
         self._native_name = re.compile(rf"\b_{name}(?=\.socket\b)")
         self._chosen: dict[Any, str] = {}
@@ -100,12 +104,14 @@ class Reader:
         return self._own.get(kind, kind), *items
 
     def text(self, text: str) -> str:
-        text = self._native_name.sub("_socket", self._own_name.sub("socket", text))
-        text = _PORT_IN_TEXT.sub(self._port_in_text, text)
-        text = _CHOSEN_NAME_IN_TEXT.sub(
-            lambda found: self._label("name", b"\0" + found[1].encode()), text
-        )
-        return _IN_MEMORY.sub("0x...", text)
+        if self._name in text:
+            text = self._native_name.sub("_socket", self._own_name.sub("socket", text))
+        if "addr" in text:
+            text = _PORT_IN_TEXT.sub(self._port_in_text, text)
+            text = _CHOSEN_NAME_IN_TEXT.sub(
+                lambda found: self._label("name", b"\0" + found[1].encode()), text
+            )
+        return _IN_MEMORY.sub("0x...", text) if "0x" in text else text
 
     def _port_in_text(self, found: re.Match[str]) -> str:
         port = int(found[2])
@@ -139,24 +145,33 @@ class Reader:
 
     def socket(self, sock: Any) -> Any:
         """All that a socket shows without being touched, and what the kernel says of it."""
-        fd = sock.fileno()
-        own = type(sock)
+        kind = type(sock)
         return (
-            self._own.get(own) or own.__name__,
+            self._own.get(kind) or kind.__name__,
             self._asked(repr, sock),
-            self._asked(lambda: (sock.family, sock.type, sock.proto, sock.gettimeout())),
-            getattr(sock, "_closed", None),
-            getattr(sock, "_io_refs", None),
-            self._asked(lambda: (fcntl.fcntl(fd, fcntl.F_GETFL), fcntl.fcntl(fd, fcntl.F_GETFD))),
-            # How much there is to read, which would tell of a byte too many before it is read.
-            self._asked(lambda: fcntl.ioctl(fd, termios.FIONREAD, bytes(4))),
+            self._asked(_attributes, sock),
+            self._asked(_kernel_view, sock.fileno()),
         )
 
-    def _asked(self, question: Any, *arguments: Any) -> Any:
+    def _asked(self, question: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return self.plain(question(*arguments))
         except Exception as error:
             return self.raised(error)
+
+
+def _attributes(sock: Any) -> Any:
+    state = getattr(sock, "_closed", None), getattr(sock, "_io_refs", None)
+    return sock.family, sock.type, sock.proto, sock.gettimeout(), *state
+
+
+def _kernel_view(descriptor: int) -> Any:
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL), fcntl.fcntl(descriptor, fcntl.F_GETFD)
+    try:
+        # How much there is to read, which tells of a byte too many before it is read.
+        return *flags, fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    except OSError as error:
+        return *flags, error.errno
 
 
 def _is_address(value: Any) -> bool:

@@ -44,6 +44,14 @@ def around(name: str, act: Callable[..., Any]) -> Fault:
     return put
 
 
+def both(one: Fault, other: Fault) -> Fault:
+    def put(module: ModuleType) -> None:
+        one(module)
+        other(module)
+
+    return put
+
+
 def changed(name: str, change: Callable[[Any], Any]) -> Fault:
     return around(name, lambda original, *args, **kwargs: change(original(*args, **kwargs)))
 
@@ -153,8 +161,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "a byte too many": changed("recv", lambda data: data and data + b"\0"),
     "a byte behind what came": around("recv_into", _writes_behind),
-    "more bytes than fit": around("recv_into", _takes_what_does_not_fit),
-    "MSG_PEEK takes": around("recv", _peeks_for_good),
+    "more bytes than fit": both(
+        around("recv_into", _takes_what_does_not_fit),
+        around("recvfrom_into", _takes_what_does_not_fit),
+    ),
+    "MSG_PEEK takes": both(around("recv", _peeks_for_good), around("recvfrom", _peeks_for_good)),
     "settimeout(0) blocks": around("settimeout", _blocks_at_zero),
     "an int for a timeout": changed("gettimeout", lambda timeout: timeout and int(timeout)),
     "an int for a family": _plain_family,

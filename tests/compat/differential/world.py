@@ -58,7 +58,8 @@ class Seen:
     buffers: list[bytes]
     events: list[Any]
     warnings: list[Any]
-    descriptors: list[int]
+    # The lowest number that is free: another one when one descriptor too many is open, or closed.
+    free_descriptor: int
 
 
 class Surroundings:
@@ -269,7 +270,7 @@ class World:
             buffers,
             events,
             warned,
-            sorted(_descriptors() - self._before),
+            _free_descriptor(),
         )
 
     def _warning(self, warning: warnings.WarningMessage) -> Any:
@@ -324,8 +325,9 @@ class World:
         if _descriptors() - self._before:
             # The youngest are enough: nothing was collected while the program ran.
             gc.collect(0)
-        seen = self._seen("all closed", ())
-        for descriptor in seen.descriptors:
+        left = sorted(_descriptors() - self._before)
+        seen = self._seen(("left open", *left), ())
+        for descriptor in left:
             os.close(descriptor)
         return seen
 
@@ -359,9 +361,13 @@ def _content(buffer: Any) -> bytes:
 def _descriptors() -> set[int]:
     listed = {int(name) for name in os.listdir("/proc/self/fd")}
     # listdir has one open while it looks: the lowest free number, which is free again now.
+    return listed - {_free_descriptor()}
+
+
+def _free_descriptor() -> int:
     lowest_free = os.dup(0)
     os.close(lowest_free)
-    return listed - {lowest_free}
+    return lowest_free
 
 
 def _may_wait_long(sock: Any) -> bool:
