@@ -263,15 +263,21 @@ fn documentation(standard: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<CSt
     let Some(method) = standard.getattr_opt(name)? else {
         return Ok(None);
     };
-    let text = |attribute: &str| -> PyResult<Option<String>> {
-        // A Python function has no text signature; those in the tables take nothing but `self`.
-        method.getattr_opt(attribute)?.map_or(Ok(Some("($self)".to_owned())), |it| it.extract())
+    // A Python function has no text signature; those in the tables take nothing but `self`.
+    let signature: Option<String> = match method.getattr_opt("__text_signature__")? {
+        Some(signature) => signature.extract()?,
+        None => Some("($self)".to_owned()),
     };
-    let Some(doc) = text("__doc__")? else {
+    let mut doc: Option<String> = method.getattr("__doc__")?.extract()?;
+    if doc.is_none()
+        && let Some(overridden) = standard.getattr("__base__")?.getattr_opt(name)?
+    {
         // Not documented again by the class that overrides it.
-        return documentation(&standard.getattr("__base__")?, name);
+        doc = overridden.getattr("__doc__")?.extract()?;
+    }
+    let Some(doc) = doc else {
+        return Ok(None);
     };
-    let signature = text("__text_signature__")?;
     let text = signature.map_or(doc.clone(), |given| format!("{name}{given}\n--\n\n{doc}"));
     Ok(CString::new(text).ok())
 }

@@ -41,12 +41,12 @@ def rules(root: Path) -> list[Rule]:
                 r"\bpy\b(?:\(\))?\s*\.\s*detach\s*\(|\.\s*detach\s*\(\s*(?:move\s*)?\|"
                 r"|\bPython::detach\b|\ballow_threads\b|\bPyEval_(?:Save|Restore)Thread\b"
             ),
-            frozenset({"src/call.rs", "src/resolve.rs"}),
+            frozenset({"src/call.rs", "src/gil.rs"}),
         ),
         Rule(
             "running signal handlers",
             re.compile(r"\bcheck_signals\b|\bPyErr_CheckSignals\b"),
-            frozenset({"src/call.rs", "src/resolve.rs"}),
+            frozenset({"src/call.rs"}),
         ),
         Rule(
             "making an exception",
