@@ -155,15 +155,21 @@ impl<'py> Given<'py> {
     fn plain_family(&self) -> Option<c_int> {
         match &self.family {
             None => self.fileno.is_none().then_some(libc::AF_INET),
-            Some(family) => match family.cast::<PyInt>().ok()?.extract().ok()? {
-                -1 => self.fileno.is_none().then_some(libc::AF_INET),
-                family => Some(family),
-            },
+            Some(family) if is_minus_one(family) => self.fileno.is_none().then_some(libc::AF_INET),
+            Some(family) => family.cast::<PyInt>().ok()?.extract().ok(),
         }
     }
 }
 
+/// As CPython asks it in Python: -1.0 is no integer, and stands for the default all the same.
+fn is_minus_one(argument: &Bound<'_, PyAny>) -> bool {
+    argument.eq(-1).unwrap_or(false)
+}
+
 fn number_or(argument: Option<&Bound<'_, PyAny>>, default: c_int) -> Result<c_int> {
+    if default != -1 && argument.is_some_and(is_minus_one) {
+        return Ok(default);
+    }
     match argument.map_or(Ok(-1), arguments::number)? {
         -1 => Ok(default),
         number => Ok(number),

@@ -223,6 +223,16 @@ POOLS: dict[str, list[str]] = {
         "Int(2)",
         "$foreign",
     ],
+    # With a descriptor of another family CPython reads addresses from memory that nobody wrote,
+    # unless the family is the one with the longest addresses.
+    "family_of_descriptor": [
+        "a.family",
+        "-1",
+        "socket.AF_UNIX",
+        "Int(socket.AF_UNIX)",
+        "Index(socket.AF_UNIX)",
+        "float(a.family)",
+    ],
     "type": [
         "socket.SOCK_STREAM",
         "socket.SOCK_DGRAM",
@@ -1017,6 +1027,7 @@ POOLS: dict[str, list[str]] = {
     "native": ["recv", "send", "fileno", "getsockname"],
     "free": [
         "$target.$attribute",
+        "d = socket.socket(fileno=$descriptor)",
         "$target.sendmsg_afalg($buffers)",
         "$target.sendmsg_afalg([b'x'], op=1)",
         "socket.send_fds(b, [b'fds'], $descriptors)\nsocket.recv_fds(a, $size, $fd_count)",
@@ -1117,7 +1128,8 @@ class Parameter:
     @property
     def wrong(self) -> str:
         """The pool that wrong values come from."""
-        return "foreign" if self.pool in ("descriptor", "interface_number") else "anything"
+        no_numbers = "descriptor", "family_of_descriptor", "interface_number"
+        return "foreign" if self.pool in no_numbers else "anything"
 
 
 @dataclass(frozen=True)
@@ -1218,15 +1230,22 @@ METHODS = [
 ]
 
 FUNCTIONS = [
+    _call("d = socket.socket", "family:family?", "type:type?", "proto:protocol?"),
     _call(
         "d = socket.socket",
-        "family:family?",
-        "type:type?",
-        "proto:protocol?",
-        "fileno:descriptor?",
+        "family:family_of_descriptor",
+        "type:type",
+        "proto:protocol",
+        "fileno:descriptor",
     ),
     _call("a, b = socket.socketpair", "family:family?", "type:type?", "proto:protocol?"),
-    _call("d = socket.fromfd", "fd:descriptor", "family:family", "type:type", "proto:protocol?"),
+    _call(
+        "d = socket.fromfd",
+        "fd:descriptor",
+        "family:family_of_descriptor",
+        "type:type",
+        "proto:protocol?",
+    ),
     _call("socket.dup", "fd:descriptor"),
     _call("socket.close", "fd:descriptor"),
     _call(
