@@ -48,6 +48,7 @@ def test_both_ends(
     server = listener(server_module)
     serving = in_thread(echo, server_context, server)
     sock = client_module.create_connection(server.getsockname(), timeout=timeout_s)
+    assert isinstance(sock, rsnet.socket) and isinstance(sock, standard.socket)
     with client_context.wrap_socket(sock, server_hostname="localhost") as tls:
         assert exchange(tls, DATA) == DATA
         assert tls.gettimeout() == timeout_s
