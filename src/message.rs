@@ -53,7 +53,7 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
         None => Vec::new(),
     };
     let parts: Vec<ReadableMemory> = buffers.iter().map(Buffer::memory).collect();
-    let len = parts.iter().map(|part| part.len).sum();
+    let len = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len));
     let flags = given.flags;
     let sent = call::send(py, this.get(), sending(len, flags), |fd, added, gone| match gone {
         0 => sys::sendmsg(fd, &parts, &control, to.as_ref(), flags | added),
@@ -143,7 +143,7 @@ fn receive(
     control.try_reserve_exact(room).map_err(|_| Error::Memory)?;
     control.resize(room, 0);
     let mut from = AddressBuffer::default();
-    let len = parts.iter().map(|part| part.len).sum();
+    let len = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len));
     let received = call::attempt(this.py(), this.get(), receiving(len, flags), |fd, added| {
         from.clear();
         sys::recvmsg(fd, parts, &mut control, &mut from, flags | added)

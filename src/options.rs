@@ -60,7 +60,9 @@ fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
 #[cold]
 fn unusual_timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
     let judge = judge_of(argument, "settimeout")?;
-    timeout_ns(&judge.call_method0("gettimeout")?)
+    let seconds: Option<f64> = judge.call_method0("gettimeout")?.extract()?;
+    #[allow(clippy::cast_possible_truncation, reason = "the judge took it: it fits, or saturates")]
+    Ok(seconds.map_or(-1, |seconds| (seconds * 1e9).ceil() as i64))
 }
 
 /// An object of the standard class that has taken the argument of `method`, or its error.

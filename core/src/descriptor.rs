@@ -192,7 +192,7 @@ impl Descriptor {
     /// In a forked child, forgets the calls of threads that exist only in the parent.
     #[inline]
     fn settle_after_fork(&self) {
-        if self.generation.load(Ordering::Relaxed) != GENERATION.load(Ordering::Relaxed) {
+        if self.generation.load(Ordering::Acquire) != GENERATION.load(Ordering::Relaxed) {
             self.settle();
         }
     }
@@ -202,10 +202,12 @@ impl Descriptor {
         {
             let _registry = registry();
             let generation = GENERATION.load(Ordering::Relaxed);
-            if self.generation.swap(generation, Ordering::Relaxed) == generation {
+            if self.generation.load(Ordering::Relaxed) == generation {
                 return;
             }
+            // First the count, then the generation: whoever sees the new one must find no old calls.
             self.state.fetch_and(!CALLS, Ordering::SeqCst);
+            self.generation.store(generation, Ordering::Release);
         }
         if self.state.load(Ordering::SeqCst) & RETIRED != 0 {
             self.reap();
