@@ -293,5 +293,9 @@ fn unix(object: &Bound<'_, PyAny>) -> Result<SockAddr> {
     if let Ok(path) = object.cast::<PyString>() {
         return sockaddr::unix(arguments::encoded_path(path)?.as_bytes()).ok_or(too_long);
     }
-    sockaddr::unix(&arguments::bytes_like(object)?.to_vec()).ok_or(too_long)
+    let path = arguments::bytes_like(object)?;
+    if path.len() > sockaddr::UNIX_NAME_BYTES {
+        return Err(too_long);
+    }
+    sockaddr::unix(&path.to_vec()?).ok_or(too_long)
 }

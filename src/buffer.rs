@@ -63,15 +63,16 @@ impl Buffer {
     }
 
     /// A copy of the bytes as they are now.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut copy = Vec::with_capacity(self.len());
+    pub fn to_vec(&self) -> Result<Vec<u8>> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.len()).map_err(|_| Error::Memory)?;
         // SAFETY: the export keeps `len` bytes readable; they are copied through raw pointers, so
         // that a concurrent writer can at worst mix old bytes with new ones; `copy` has the room.
         unsafe {
             std::ptr::copy_nonoverlapping(self.0.buf.cast(), copy.as_mut_ptr(), self.len());
             copy.set_len(self.len());
         }
-        copy
+        Ok(copy)
     }
 }
 

@@ -87,7 +87,8 @@ fn control_data(ancdata: &Bound<'_, PyAny>) -> Result<Vec<u8>> {
         if control.len() + room > MOST_CONTROL_BYTES {
             return Err(Error::OsText("too much ancillary data"));
         }
-        cmsg::push(&mut control, level, kind, &data.to_vec());
+        control.try_reserve(room).map_err(|_| Error::Memory)?;
+        cmsg::push(&mut control, level, kind, &data.to_vec()?);
     }
     Ok(control)
 }

@@ -96,13 +96,13 @@ impl Descriptor {
     /// CPython's `__init__` leaves it.
     pub fn adopt(&self, fd: RawFd) {
         self.settle_after_fork();
-        self.replace(fd, 0);
+        self.replace(fd);
     }
 
     /// Takes the number out without closing it; -1 if there was none. Calls in flight go on.
     pub fn detach(&self) -> RawFd {
         self.settle_after_fork();
-        fd_of(self.replace(-1, 0))
+        fd_of(self.replace(-1))
     }
 
     /// Closes the descriptor: at once if nobody uses it; else those who wait are woken and the
@@ -113,12 +113,13 @@ impl Descriptor {
     pub fn close(&self) -> Result<()> {
         self.settle_after_fork();
         let mut registry = registry();
-        let before = self.state.load(Ordering::SeqCst);
+        // Whoever takes the number out, here or in `detach`, has it alone.
+        let before = self.retire();
         let fd = fd_of(before);
         if fd < 0 {
             return Ok(());
         }
-        if self.retire() {
+        if before & CALLS > 0 {
             registry.retired.push((self.id(), fd));
             drop(registry);
             wake_sleepers(self.id());
@@ -148,26 +149,27 @@ impl Descriptor {
         ptr::from_ref(self).addr()
     }
 
-    /// Exchanges the number, keeps the count of calls, adds to the epoch and flags.
-    fn replace(&self, fd: RawFd, add: u64) -> u64 {
-        let exchange = |state: u64| {
-            let epoch = (state + (add & EPOCH)) & EPOCH;
-            Some(fd_bits(fd) | (state & (CALLS | RETIRED)) | epoch | (add & RETIRED))
-        };
+    /// Exchanges the number and keeps the rest; gives the word as it was.
+    fn replace(&self, fd: RawFd) -> u64 {
+        let exchange = |state: u64| Some(fd_bits(fd) | (state & (CALLS | RETIRED | EPOCH)));
         match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
             Ok(before) | Err(before) => before,
         }
     }
 
-    /// Takes the number out for closing. True if calls are in flight, which then must close it.
-    fn retire(&self) -> bool {
+    /// Takes the number out for closing; gives the word as it was. If calls were in flight, the last
+    /// of them must close the number.
+    fn retire(&self) -> u64 {
         let exchange = |state: u64| {
+            if fd_of(state) < 0 {
+                return None;
+            }
             let epoch = (state + EPOCH_STEP) & EPOCH;
             let retired = if state & CALLS > 0 { RETIRED } else { state & RETIRED };
             Some(fd_bits(-1) | (state & CALLS) | epoch | retired)
         };
         match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, exchange) {
-            Ok(before) | Err(before) => before & CALLS > 0,
+            Ok(before) | Err(before) => before,
         }
     }
 

@@ -8,7 +8,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -346,10 +346,27 @@ pub fn interrupt_thread(thread: libc::pid_t) {
 
 /// The signal for it: the highest real-time signal below the topmost three (which other runtimes
 /// use for the same) that nobody handles. The handler is installed when the signal is first needed
-/// and stays, so that one that arrives late finds it.
+/// and stays, so that one that arrives late finds it. Programs reset handlers: whether it is still
+/// there is looked at each time, since the signal would end the process without it.
 fn interrupting_signal() -> Option<c_int> {
-    static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
-    *SIGNAL.get_or_init(|| (libc::SIGRTMIN()..=libc::SIGRTMAX() - 3).rev().find(|&s| claim(s)))
+    static SIGNAL: AtomicI32 = AtomicI32::new(0);
+    let known = SIGNAL.load(Ordering::Relaxed);
+    if known != 0 && is_ours(known) {
+        return Some(known);
+    }
+    let found = (libc::SIGRTMIN()..=libc::SIGRTMAX() - 3).rev().find(|&signal| claim(signal))?;
+    SIGNAL.store(found, Ordering::Relaxed);
+    Some(found)
+}
+
+/// True if the signal has the handler that does nothing.
+fn is_ours(signal: c_int) -> bool {
+    // SAFETY: sigaction is a C struct for which all zero bits are valid; it is only read here.
+    unsafe {
+        let mut present: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        libc::sigaction(signal, ptr::null(), &raw mut present) == 0
+            && present.sa_sigaction == do_nothing as extern "C" fn(c_int) as libc::sighandler_t
+    }
 }
 
 extern "C" fn do_nothing(_signal: c_int) {}
