@@ -124,19 +124,6 @@ impl<'py> UnfinishedBytes<'py> {
         WritableMemory { start: start.cast::<u8>().wrapping_add(offset), len: self.len - offset }
     }
 
-    /// Puts `count` bytes of the scratch memory at the beginning.
-    pub fn copy_from_scratch(&self, count: usize) {
-        let to = self.memory(0);
-        // SAFETY: both have `count` bytes: it is at most the length of either.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                scratch().start.cast_const(),
-                to.start,
-                count.min(to.len).min(SCRATCH_BYTES),
-            );
-        }
-    }
-
     /// The first `count` bytes. The limited API cannot resize a bytes object, so fewer than all of
     /// them are copied, and more (the length of a truncated datagram) are filled up with zeros.
     pub fn finish(self, count: usize) -> Bound<'py, PyBytes> {

@@ -144,7 +144,7 @@ pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
     Ok(received(this, wanted, flags, receive)?.into_any())
 }
 
-/// The most that is received from a stream without having the memory for all of it.
+/// The most that is asked of a stream without having the memory for all of it.
 const MOST_TAKEN_IN_PARTS: usize = 1 << 30;
 
 /// Receives up to `wanted` bytes into a bytes object of just that size. `receive` is given the
@@ -162,37 +162,21 @@ fn received<'py>(
         return Ok(buffer::bytes_from_scratch(py, count));
     }
     // Large requests are mostly met by little: the memory for all of it would be mapped, faulted
-    // in and given back in every call. The scratch memory takes what there is; only if it is
-    // full does more need room. Datagrams come whole; and what nobody has memory for is an error.
-    if !(this.get().is_stream() && flags == 0 && wanted <= MOST_TAKEN_IN_PARTS) {
-        let bytes = UnfinishedBytes::for_flags(py, wanted, flags)?;
-        let count = receive(bytes.memory(0))?;
-        return Ok(bytes.finish(count));
-    }
-    let count = receive(buffer::scratch())?;
-    if count < SCRATCH_BYTES {
+    // in and given back in every call. A stream is asked what it has, and that much room is made.
+    // One system call receives: two would splice what other readers come between. Datagrams come
+    // whole; and what nobody has memory for is an error.
+    let waiting = if this.get().is_stream() && flags == 0 && wanted <= MOST_TAKEN_IN_PARTS {
+        call::brief(this.get(), sys::bytes_to_read).unwrap_or(0)
+    } else {
+        wanted
+    };
+    if waiting <= SCRATCH_BYTES && flags & libc::MSG_TRUNC == 0 {
+        let count = receive(buffer::scratch())?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
-    rest_of_stream(this, wanted, count)
-}
-
-/// The scratch memory is full: fetches what else the kernel has at hand, up to `wanted` in all.
-fn rest_of_stream<'py>(
-    this: This<'_, 'py>,
-    wanted: usize,
-    count: usize,
-) -> Result<Bound<'py, PyBytes>> {
-    let py = this.py();
-    let waiting = call::brief(this.get(), sys::bytes_to_read).unwrap_or(0).min(wanted - count);
-    if waiting == 0 {
-        return Ok(buffer::bytes_from_scratch(py, count));
-    }
-    let bytes = UnfinishedBytes::with_len(py, count + waiting)?;
-    bytes.copy_from_scratch(count);
-    let memory = bytes.memory(count);
-    // Whatever goes wrong here will go wrong again in the next call; this one has data to give.
-    let again = call::prompt(py, this.get(), |fd| sys::recv(fd, memory, libc::MSG_DONTWAIT));
-    Ok(bytes.finish(count + again.unwrap_or(0)))
+    let bytes = UnfinishedBytes::for_flags(py, wanted.min(waiting), flags)?;
+    let count = receive(bytes.memory(0))?;
+    Ok(bytes.finish(count))
 }
 
 pub fn recv_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
