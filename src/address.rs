@@ -38,7 +38,7 @@ fn from_python(family: c_int, object: &Bound<'_, PyAny>, caller: &str) -> Result
         libc::AF_INET6 => inet6(object, caller),
         libc::AF_UNIX => unix(object),
         // An object that `__init__` has not reached, or whose `__init__` refused the family.
-        _ => Err(Error::OsText("bad family")),
+        _ => Err(Error::OsMessage(format!("{caller}(): bad family"))),
     }
 }
 

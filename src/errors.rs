@@ -23,6 +23,8 @@ pub enum Error {
     Host(HostError),
     /// An `OSError` of one text and no errno, as CPython raises for what it finds out itself.
     OsText(&'static str),
+    /// The same with a text of its own.
+    OsMessage(String),
     Type(String),
     Value(&'static str),
     Overflow(String),
@@ -66,6 +68,7 @@ impl From<Error> for PyErr {
             Error::TimedOut => PyTimeoutError::new_err("timed out"),
             Error::Host(error) => host_error(error),
             Error::OsText(text) => PyOSError::new_err(text),
+            Error::OsMessage(text) => PyOSError::new_err(text),
             Error::Type(text) => PyTypeError::new_err(text),
             Error::Value(text) => PyValueError::new_err(text),
             Error::Overflow(text) => PyOverflowError::new_err(text),

@@ -94,12 +94,9 @@ pub fn default_timeout_ns(py: Python<'_>) -> Result<i64> {
 
 fn set_timeout(this: This<'_, '_>, timeout_ns: i64) -> Result<()> {
     let socket = this.get();
-    let before = socket.timeout_ns();
     socket.set_timeout_ns(timeout_ns);
-    if before > 0 && timeout_ns > 0 {
-        // Non-blocking before and after: nothing to tell the kernel, but a closed socket says so.
-        return socket.descriptor().enter().map(drop).map_err(Error::from);
-    }
+    // Also from one timeout to another: whoever shares the descriptor may have changed its mode, and
+    // connect(2) would then block without a deadline.
     call::brief(socket, |fd| sys::set_nonblocking(fd, timeout_ns >= 0))
 }
 

@@ -6,7 +6,7 @@ stands for the real class: calling it makes real instances, its attributes are t
 it equals the real class.
 """
 
-import socket as _standard
+from socket import socket as _standard_class
 from typing import Any
 
 __all__ = ["face_of"]
@@ -54,6 +54,6 @@ def face_of(real: type) -> type:
     """The face of a class, made when it is first asked for and kept by the class itself."""
     face: type | None = vars(real).get("_face")
     if face is None:
-        face = _Face(real.__name__, (_standard.socket,), {"__slots__": (), "_real": real})
+        face = _Face(real.__name__, (_standard_class,), {"__slots__": (), "_real": real})
         type.__setattr__(real, "_face", face)
     return face

@@ -14,6 +14,8 @@ from rsnet._class_face import face_of
 
 __all__ = ["getaddrinfo", "namespace", "socket"]
 
+# Programs put other things, rsnet's own among them, in the place of the standard ones.
+_standard_getaddrinfo = _standard.module.getaddrinfo
 _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-defined]
 
 
@@ -65,7 +67,7 @@ def getaddrinfo(
 ) -> Any:
     answer = _rsnet.numeric_addrinfo(host, port, family, type, proto, flags)
     if answer is None:
-        return _standard.module.getaddrinfo(host, port, family, type, proto, flags)
+        return _standard_getaddrinfo(host, port, family, type, proto, flags)
     return answer
 
 
