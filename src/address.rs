@@ -175,7 +175,10 @@ fn tuple_of<'a, 'py>(
 
 fn inet(object: &Bound<'_, PyAny>, caller: &str) -> Result<SockAddr> {
     let tuple = tuple_of(object, caller, "AF_INET")?;
-    if let Some(address) = last::given(tuple, literal_inet) {
+    // A subclass may hold anything, which must not be kept alive.
+    if tuple.is_exact_instance_of::<PyTuple>()
+        && let Some(address) = last::given(tuple, literal_inet)
+    {
         return Ok(address);
     }
     let mut host = None;

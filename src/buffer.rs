@@ -146,7 +146,7 @@ impl<'py> UnfinishedBytes<'py> {
 
 /// How much a thread's scratch memory holds: the largest datagram that UDP can carry, and then
 /// some.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
+const SCRATCH_BYTES: usize = 64 * 1024;
 
 #[repr(align(4096))]
 struct Scratch(UnsafeCell<[u8; SCRATCH_BYTES]>);
@@ -156,21 +156,18 @@ thread_local! {
 }
 
 /// The calling thread's scratch memory, for the time of one system call and what is copied out of
-/// it right after: any other Python code on this thread may use it too.
-pub fn scratch() -> WritableMemory {
-    // A thread whose destructors run gets no memory, and so receives nothing.
-    SCRATCH.try_with(|scratch| scratch.0.get().cast::<u8>()).map_or(
-        WritableMemory { start: std::ptr::null_mut(), len: 0 },
-        |start| WritableMemory { start, len: SCRATCH_BYTES },
-    )
+/// it right after: any other Python code on this thread may use it too. `None` in a thread whose
+/// destructors run.
+pub fn scratch() -> Option<WritableMemory> {
+    let start = SCRATCH.try_with(|scratch| scratch.0.get().cast::<u8>()).ok()?;
+    Some(WritableMemory { start, len: SCRATCH_BYTES })
 }
 
 /// A bytes object of the first `count` bytes of the scratch memory.
 pub fn bytes_from_scratch(py: Python<'_>, count: usize) -> Bound<'_, PyBytes> {
-    let memory = scratch();
-    if memory.start.is_null() {
+    let Some(memory) = scratch() else {
         return PyBytes::new(py, b"");
-    }
+    };
     // SAFETY: the memory is this thread's and lives as long as the thread; nothing writes to it
     // while the bytes are copied.
     let filled =

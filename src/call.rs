@@ -4,6 +4,7 @@
 //! A socket without a timeout blocks in the kernel's own system call: one system call, with all
 //! that the kernel says about when it returns. A socket with a timeout polls until its deadline.
 
+use std::ops::Deref;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ pub fn sending(len: usize, flags: i32) -> Transfer {
 }
 
 /// Flags that change nothing in when a blocking call returns. With any other (MSG_WAITALL,
-/// MSG_ERRQUEUE, MSG_OOB, ...) only the plain system call does what it should.
+/// MSG_ERRQUEUE, MSG_OOB, ...) only the plain system call does what it should, and with a timeout
+/// only a poll before it, as CPython makes one.
 const INDIFFERENT_FLAGS: i32 = libc::MSG_PEEK
     | libc::MSG_TRUNC
     | libc::MSG_CMSG_CLOEXEC
@@ -99,10 +101,37 @@ impl<T> From<errno::Result<T>> for Pause<T> {
     }
 }
 
+/// A call in flight as Python's threads have it. If the socket is closed meanwhile, its end may close
+/// the descriptor, and linger at it: other threads must be able to run then.
+struct InFlight<'a>(Call<'a>);
+
+impl<'a> InFlight<'a> {
+    fn on(socket: &'a Socket) -> Result<Self> {
+        Ok(Self(socket.descriptor().enter()?))
+    }
+}
+
+impl<'a> Deref for InFlight<'a> {
+    type Target = Call<'a>;
+
+    fn deref(&self) -> &Call<'a> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.0.is_closed() {
+            // An interpreter that shuts down cannot be let go of; the call ends by itself then.
+            let _ = Python::try_attach(|py| py.detach(|| self.0.leave()));
+        }
+    }
+}
+
 /// One call in progress. Its deadline starts when it first has to wait.
 struct Progress<'a> {
     socket: &'a Socket,
-    call: Call<'a>,
+    call: InFlight<'a>,
     timeout: Timeout,
     transfer: Transfer,
     deadline: Option<Deadline>,
@@ -114,7 +143,7 @@ impl<'a> Progress<'a> {
     fn begin(socket: &'a Socket, transfer: Transfer) -> Result<Self> {
         Ok(Self {
             socket,
-            call: socket.descriptor().enter()?,
+            call: InFlight::on(socket)?,
             timeout: socket.timeout(),
             transfer,
             deadline: None,
@@ -192,11 +221,7 @@ impl<'a> Progress<'a> {
     /// True if a try with MSG_DONTWAIT does no more and no less than the blocking call would.
     fn may_try(&self) -> bool {
         let indifferent = self.transfer.flags & !INDIFFERENT_FLAGS == 0;
-        match self.timeout {
-            Timeout::NonBlock => true,
-            Timeout::After(_) => !self.socket.is_left_to_kernel(),
-            Timeout::Block => indifferent && !self.socket.is_left_to_kernel(),
-        }
+        self.timeout == Timeout::NonBlock || indifferent && !self.socket.is_left_to_kernel()
     }
 
     /// There mostly is room to send. Whether there is something to receive, the last calls tell.
@@ -310,6 +335,7 @@ pub fn send(
     }
     // The try took what there was room for. The kernel's own blocking call would have gone on until
     // all is gone or something stops it, which then is not an error of a call that sent something.
+    py.check_signals()?;
     let rest = py.detach(|| progress.call.block(|fd| op(fd, 0, sent)));
     Ok(sent + rest.unwrap_or(0))
 }
@@ -421,7 +447,7 @@ pub fn close(py: Python<'_>, socket: &Socket) -> Result<()> {
 /// A call that asks or tells the kernel something about the descriptor: shorter than it would take
 /// to let go of the interpreter and get it back.
 pub fn brief<T>(socket: &Socket, op: impl FnOnce(RawFd) -> errno::Result<T>) -> Result<T> {
-    let call = socket.descriptor().enter()?;
+    let call = InFlight::on(socket)?;
     Ok(op(call.fd())?)
 }
 
@@ -431,6 +457,6 @@ pub fn prompt<T: Send>(
     socket: &Socket,
     op: impl FnOnce(RawFd) -> errno::Result<T> + Send,
 ) -> Result<T> {
-    let call = socket.descriptor().enter()?;
+    let call = InFlight::on(socket)?;
     Ok(py.detach(|| op(call.fd()))?)
 }

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use rsnet_core::errno::{self, Errno};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys;
@@ -58,9 +58,9 @@ impl Socket {
     }
 
     #[getter(_io_refs)]
-    fn get_io_refs(&self) -> PyResult<i64> {
-        made(self, "_io_refs")?;
-        Ok(self.io_refs())
+    fn get_io_refs(this: This<'_, '_>) -> PyResult<i64> {
+        made(this, "_io_refs")?;
+        Ok(this.get().io_refs())
     }
 
     #[setter(_io_refs)]
@@ -69,9 +69,9 @@ impl Socket {
     }
 
     #[getter(_closed)]
-    fn get_closed(&self) -> PyResult<bool> {
-        made(self, "_closed")?;
-        Ok(self.closed())
+    fn get_closed(this: This<'_, '_>) -> PyResult<bool> {
+        made(this, "_closed")?;
+        Ok(this.get().closed())
     }
 
     #[setter(_closed)]
@@ -111,8 +111,11 @@ impl Socket {
 }
 
 /// An object that `__init__` has not seen yet lacks what CPython's `__init__` sets.
-fn made(socket: &Socket, attribute: &'static str) -> Result<()> {
-    if socket.kind() == 0 { Err(Error::Attribute(attribute)) } else { Ok(()) }
+pub fn made(this: This<'_, '_>, attribute: &'static str) -> Result<()> {
+    if this.get().kind() != 0 {
+        return Ok(());
+    }
+    Err(Error::Attribute(arguments::type_name(this.as_any()), attribute))
 }
 
 /// The arguments of the constructor.
@@ -156,7 +159,7 @@ impl<'py> Given<'py> {
         match &self.family {
             None => self.fileno.is_none().then_some(libc::AF_INET),
             Some(family) if is_minus_one(family) => self.fileno.is_none().then_some(libc::AF_INET),
-            Some(family) => family.cast::<PyInt>().ok()?.extract().ok(),
+            Some(family) => arguments::number(family).ok(),
         }
     }
 }

@@ -29,8 +29,8 @@ pub enum Error {
     Value(&'static str),
     Overflow(String),
     Import(&'static str),
-    /// An attribute that is not there, by its name.
-    Attribute(&'static str),
+    /// The name of a type, and of an attribute that its object lacks.
+    Attribute(String, &'static str),
     Memory,
     /// An exception that is one already: an argument's `__index__`, a signal handler's.
     Raised(PyErr),
@@ -72,8 +72,8 @@ impl From<Error> for PyErr {
             Error::Type(text) => PyTypeError::new_err(text),
             Error::Value(text) => PyValueError::new_err(text),
             Error::Overflow(text) => PyOverflowError::new_err(text),
-            Error::Attribute(name) => {
-                PyAttributeError::new_err(format!("'socket' object has no attribute '{name}'"))
+            Error::Attribute(of, name) => {
+                PyAttributeError::new_err(format!("'{of}' object has no attribute '{name}'"))
             }
             Error::Import(text) => PyImportError::new_err(text),
             Error::Memory => PyMemoryError::new_err(()),

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use rsnet_core::sys;
+
+use crate::errors::Result;
 
 /// Larger transfers copy for so long that other threads should run meanwhile.
 const MOST_BYTES: usize = 64 * 1024;
@@ -107,6 +110,16 @@ pub fn without<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> T) -> T {
         CREDIT_END_NS.store(now_ns + CREDIT_NS, Ordering::Relaxed);
     }
     value
+}
+
+/// To be called once: the threads that were on their way back when the process forked are not in the
+/// child.
+pub fn prepare_for_forks() -> Result<()> {
+    extern "C" fn nothing() {}
+    extern "C" fn in_child() {
+        ON_THE_WAY_BACK.store(0, Ordering::Relaxed);
+    }
+    Ok(sys::at_fork(nothing, nothing, in_child)?)
 }
 
 /// True if this is the only thread that Python has started, as of a short while ago.

@@ -4,6 +4,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -16,6 +17,19 @@ struct Package {
     namespace: Py<PyDict>,
     standard_class: Py<PyAny>,
     standard: Py<PyAny>,
+    /// The methods that native code calls without looking them up, as long as they are there.
+    accept: Py<PyAny>,
+    real_close: Py<PyAny>,
+    interpreter: i64,
+}
+
+/// A method that others may override or replace.
+#[derive(Clone, Copy)]
+pub enum Method {
+    /// `_accept`
+    Accept,
+    /// `_real_close`
+    RealClose,
 }
 
 /// Leaked at every import: there is one in a process, or a few where a program imports anew.
@@ -34,11 +48,14 @@ pub fn register(
         namespace: namespace.unbind(),
         standard_class: standard.getattr("socket")?.unbind(),
         standard: standard.clone().unbind(),
+        accept: class.getattr("_accept")?.unbind(),
+        real_close: class.getattr("_real_close")?.unbind(),
+        // SAFETY: the interpreter is held, so that there is a present one.
+        interpreter: unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) },
     };
     let mut known = PACKAGE.write().unwrap_or_else(PoisonError::into_inner);
-    if known.is_some_and(|known| !known.standard.is(standard)) {
-        // Another interpreter of the process has another `socket` module, and objects that must
-        // not be shared with it.
+    if known.is_some_and(|known| known.interpreter != package.interpreter) {
+        // Another interpreter has objects of its own, which must not be shared with it.
         return Err(Error::Import("rsnet does not support subinterpreters: import it in one only"));
     }
     *known = Some(Box::leak(Box::new(package)));
@@ -65,10 +82,24 @@ pub fn is_the_class(class: &Bound<'_, PyType>) -> bool {
     package().is_ok_and(|package| package.class.is(class))
 }
 
+/// True if the class is the class itself and has the method that it was made with: neither a subclass
+/// nor whoever patched the class has another.
+pub fn is_as_made(class: &Bound<'_, PyType>, method: Method) -> Result<bool> {
+    let py = class.py();
+    let package = package()?;
+    if !package.class.is(class) {
+        return Ok(false);
+    }
+    Ok(match method {
+        Method::Accept => class.getattr(intern!(py, "_accept"))?.is(&package.accept),
+        Method::RealClose => class.getattr(intern!(py, "_real_close"))?.is(&package.real_close),
+    })
+}
+
 /// What programs find under the name `socket`: the class, or what they have put in its place.
 pub fn class_in_use<'py>(py: Python<'py>) -> Result<Bound<'py, PyAny>> {
     let package = package()?;
-    let found = package.namespace.bind(py).get_item(pyo3::intern!(py, "socket"))?;
+    let found = package.namespace.bind(py).get_item(intern!(py, "socket"))?;
     Ok(found.unwrap_or_else(|| package.class.bind(py).clone().into_any()))
 }
 

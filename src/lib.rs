@@ -39,6 +39,7 @@ mod _rsnet {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         rsnet_core::descriptor::prepare_for_forks().map_err(crate::errors::Error::from)?;
+        crate::gil::prepare_for_forks()?;
         crate::errors::prepare(module.py())?;
         crate::entry::install(module.py())
     }

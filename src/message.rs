@@ -140,9 +140,7 @@ fn receive(
         .ok()
         .filter(|&room| room <= MOST_CONTROL_BYTES)
         .ok_or(Error::Value("invalid ancillary data buffer length"))?;
-    let mut control = Vec::new();
-    control.try_reserve_exact(room).map_err(|_| Error::Memory)?;
-    control.resize(room, 0);
+    let mut control = sys::zeroed(room).ok_or(Error::Memory)?;
     let mut from = AddressBuffer::default();
     let len = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len));
     let received = call::attempt(this.py(), this.get(), receiving(len, flags), |fd, added| {

@@ -71,9 +71,13 @@ fn judge_of<'py>(argument: &Bound<'py, PyAny>, method: &str) -> Result<Bound<'py
     let class = py.import("_socket")?.getattr("socket")?;
     let judge = class.call_method1("__new__", (&class,))?;
     match judge.call_method1(method, (argument,)) {
-        // The argument is accepted; that there is no descriptor to set anything on is no matter.
-        Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error.into()),
-        _ => Ok(judge),
+        // The argument is accepted; that there is no descriptor to set anything on is no matter. An
+        // error of the judge's own has not passed through any Python code.
+        Err(error) if error.is_instance_of::<PyOSError>(py) && error.traceback(py).is_none() => {
+            Ok(judge)
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(judge),
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyString};
+use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 use rsnet_core::resolver;
 use rsnet_core::sockaddr::Address;
 use rsnet_core::sys::{self, Hints};
@@ -98,7 +98,10 @@ fn port_number(port: &Bound<'_, PyAny>) -> Option<u16> {
 
 /// The address that the host spells out, if it does.
 fn literal(host: &Bound<'_, PyAny>, port: u16) -> Option<Address> {
-    let text = host.cast_exact::<PyString>().ok()?.to_str().ok()?;
+    let text = match host.cast_exact::<PyString>() {
+        Ok(text) => text.to_str().ok()?,
+        Err(_) => std::str::from_utf8(host.cast_exact::<PyBytes>().ok()?.as_bytes()).ok()?,
+    };
     if let Some(address) = resolver::literal_v4(text.as_bytes()) {
         return Some(Address::V4(SocketAddrV4::new(address, port)));
     }
@@ -120,6 +123,9 @@ struct Question {
 /// Family, type and protocol of each entry of an answer.
 type Shape = Vec<[Py<PyAny>; 3]>;
 
+/// Programs ask a handful of questions; one that goes through all numbers is not remembered.
+const MOST_SHAPES: usize = 256;
+
 /// The C library's answer to such a question, asked when it first comes up; None if it refuses it.
 fn shape(py: Python<'_>, question: Question) -> Result<Option<Shape>> {
     static SHAPES: Mutex<Option<HashMap<Question, Shape>>> = Mutex::new(None);
@@ -139,7 +145,11 @@ fn shape(py: Python<'_>, question: Question) -> Result<Option<Shape>> {
     let shape = answer.into_iter().map(|entry| as_python_has_it(py, entry));
     let shape: Shape = shape.collect::<Result<_>>()?;
     let copy = shape.iter().map(|entry| entry.each_ref().map(|part| part.clone_ref(py))).collect();
-    let _replaced = known().get_or_insert_with(HashMap::new).insert(question, copy);
+    let mut shapes = known();
+    let shapes = shapes.get_or_insert_with(HashMap::new);
+    if shapes.len() < MOST_SHAPES {
+        shapes.entry(question).or_insert(copy);
+    }
     Ok(Some(shape))
 }
 

@@ -13,7 +13,7 @@ use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
 use crate::address::{self, names_peer};
 use crate::arguments::{self, Arguments};
 use crate::audit;
-use crate::buffer::{self, Buffer, SCRATCH_BYTES, UnfinishedBytes};
+use crate::buffer::{self, Buffer, UnfinishedBytes};
 use crate::call::{self, receiving, sending};
 use crate::errors::{self, Error, Result, Returned};
 use crate::socket::This;
@@ -156,9 +156,12 @@ fn received<'py>(
     mut receive: impl FnMut(WritableMemory) -> Result<usize>,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
-    if wanted <= SCRATCH_BYTES && flags & libc::MSG_TRUNC == 0 {
-        let memory = WritableMemory { len: wanted, ..buffer::scratch() };
-        let count = receive(memory)?;
+    // With MSG_TRUNC the kernel may write nothing: see `for_flags`.
+    let Some(scratch) = buffer::scratch().filter(|_| flags & libc::MSG_TRUNC == 0) else {
+        return received_whole(py, wanted, flags, receive);
+    };
+    if wanted <= scratch.len {
+        let count = receive(WritableMemory { len: wanted, ..scratch })?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
     // Large requests are mostly met by little: the memory for all of it would be mapped, faulted
@@ -170,11 +173,21 @@ fn received<'py>(
     } else {
         wanted
     };
-    if waiting <= SCRATCH_BYTES && flags & libc::MSG_TRUNC == 0 {
-        let count = receive(buffer::scratch())?;
+    if waiting <= scratch.len {
+        let count = receive(scratch)?;
         return Ok(buffer::bytes_from_scratch(py, count));
     }
-    let bytes = UnfinishedBytes::for_flags(py, wanted.min(waiting), flags)?;
+    received_whole(py, wanted.min(waiting), flags, receive)
+}
+
+/// Receives into a bytes object made for the purpose.
+fn received_whole(
+    py: Python<'_>,
+    len: usize,
+    flags: c_int,
+    mut receive: impl FnMut(WritableMemory) -> Result<usize>,
+) -> Result<Bound<'_, PyBytes>> {
+    let bytes = UnfinishedBytes::for_flags(py, len, flags)?;
     let count = receive(bytes.memory(0))?;
     Ok(bytes.finish(count))
 }

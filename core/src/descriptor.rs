@@ -17,7 +17,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -141,6 +141,7 @@ impl Descriptor {
             fd: fd_of(before),
             epoch: before & EPOCH,
             generation: self.generation.load(Ordering::Relaxed),
+            has_left: AtomicBool::new(false),
         };
         if call.fd < 0 { Err(Errno(libc::EBADF)) } else { Ok(call) }
     }
@@ -234,6 +235,7 @@ pub struct Call<'a> {
     fd: RawFd,
     epoch: u64,
     generation: u32,
+    has_left: AtomicBool,
 }
 
 impl Call<'_> {
@@ -284,8 +286,14 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
+impl Call<'_> {
+    /// Ends the call before it is dropped, for whoever must choose the moment: the last call out of a
+    /// closed descriptor closes the number, which may block for as long as SO_LINGER says. The
+    /// number must not be used after.
+    pub fn leave(&self) {
+        if self.has_left.swap(true, Ordering::SeqCst) {
+            return;
+        }
         if self.generation != GENERATION.load(Ordering::Relaxed) {
             // The process forked during the call, and this is the child: not counted here.
             return;
@@ -294,6 +302,12 @@ impl Drop for Call<'_> {
         if before & CALLS == 1 && before & RETIRED != 0 {
             self.descriptor.reap();
         }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Descriptors are plain numbers here; `descriptor` is what keeps them open during a call.
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
 use std::net::IpAddr;
@@ -154,7 +155,7 @@ pub fn recvfrom(
     counted(unsafe { libc::recvfrom(fd, memory.start.cast(), memory.len, flags, storage, len) })
 }
 
-/// send(2), without SIGPIPE: a library must not end a process whose handlers are not Python's.
+/// send(2).
 pub fn send(fd: RawFd, memory: ReadableMemory, flags: c_int) -> Result<usize> {
     // SAFETY: the maker of `memory` promises `len` readable bytes at `start` through this call.
     counted(unsafe { libc::send(fd, memory.start.cast(), memory.len, flags) })
@@ -229,6 +230,22 @@ pub fn adopt_descriptors(control: &[u8]) -> Vec<OwnedFd> {
         // else knows them yet.
         .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
         .collect()
+}
+
+/// Zeroed bytes that take no memory until they are written to, however many; `None` if there is no
+/// room for them.
+#[must_use]
+pub fn zeroed(len: usize) -> Option<Vec<u8>> {
+    if len == 0 {
+        return Some(Vec::new());
+    }
+    let layout = Layout::array::<u8>(len).ok()?;
+    // SAFETY: the layout's size is not zero. The memory comes from the global allocator with the
+    // layout that a Vec of this capacity frees it with, and all of it is initialised.
+    unsafe {
+        let start = alloc_zeroed(layout);
+        (!start.is_null()).then(|| Vec::from_raw_parts(start, len, len))
+    }
 }
 
 /// recvmsg(2): scattered memory, room for control data, the sender's address.

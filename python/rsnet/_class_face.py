@@ -6,6 +6,7 @@ stands for the real class: calling it makes real instances, its attributes are t
 it equals the real class.
 """
 
+import copyreg
 from socket import socket as _standard_class
 from typing import Any
 
@@ -48,6 +49,14 @@ class _Face(type):
 
 def _real(face: Any) -> Any:
     return type.__getattribute__(face, "_real")
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+# Pickle knows classes by their name, under which it finds the real one.
+copyreg.pickle(_Face, lambda face: (_unchanged, (_real(face),)))  # type: ignore[arg-type]
 
 
 def face_of(real: type) -> type:

@@ -20,20 +20,18 @@ _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-de
 
 
 # An ABCMeta, so that the standard class can be registered as a virtual subclass: after
-# `import rsnet as socket`, a TLS socket must still be an instance of `socket.socket`.
-class _SocketMeta(ABCMeta):
-    def __new__(
-        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any
-    ) -> Any:
-        # A class made by a call of type() is from the module of the caller, not from abc.
-        namespace = {"__module__": sys._getframe(1).f_globals.get("__name__"), **namespace}
-        return super().__new__(mcls, name, bases, namespace, **kwargs)
-
-
-class socket(_rsnet.socket, metaclass=_SocketMeta):
+# `import rsnet as socket`, a TLS socket must still be an instance of `socket.socket`. ABCMeta
+# itself, so that protocols and other abstract classes mix with it.
+class socket(_rsnet.socket, metaclass=ABCMeta):
     """A network socket, as the standard library's `socket.socket`."""
 
     __slots__ = ["__weakref__"]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == ABCMeta.__module__:
+            # A class made by a call of type() is from the module of the caller, not from abc.
+            cls.__module__ = sys._getframe(2).f_globals.get("__name__", cls.__module__)
 
     __new__ = _rsnet.new_socket  # type: ignore[assignment]
 
