@@ -71,6 +71,24 @@ impl<'a, 'py> Arguments<'a, 'py> {
         PyTuple::new(self.py, all.collect::<Vec<_>>())
     }
 
+    /// The keyword arguments, by name.
+    fn keywords(&self) -> Result<Vec<(String, Borrowed<'a, 'py, PyAny>)>> {
+        if self.names.is_null() {
+            return Ok(Vec::new());
+        }
+        let pair = |(index, &value): (usize, &*mut ffi::PyObject)| {
+            let index = ffi::Py_ssize_t::try_from(index).unwrap_or(0);
+            // SAFETY: as in `dict`.
+            let (name, value) = unsafe {
+                let name = ffi::PyTuple_GetItem(self.names, index);
+                let name = Borrowed::<PyAny>::from_ptr_or_err(self.py, name)?;
+                (name, Borrowed::from_ptr(self.py, value))
+            };
+            Ok((name.extract::<String>()?, value))
+        };
+        self.keyword.iter().enumerate().map(pair).collect()
+    }
+
     /// The keyword arguments as the dict that METH_KEYWORDS would have given.
     fn dict(&self) -> PyResult<Option<Bound<'py, PyDict>>> {
         if self.names.is_null() {
@@ -92,6 +110,61 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
         Ok(Some(dict))
     }
+}
+
+/// The arguments of one of rsnet's own methods, by name: the first `positional` may stand without it,
+/// the first `required` must be there.
+pub struct Signature<const N: usize> {
+    pub method: &'static str,
+    pub names: [&'static str; N],
+    pub positional: usize,
+    pub required: usize,
+}
+
+impl<const N: usize> Signature<N> {
+    /// The arguments in the order of the names.
+    pub fn bind<'a, 'py>(
+        &self,
+        arguments: &Arguments<'a, 'py>,
+    ) -> Result<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
+        let method = self.method;
+        if arguments.len() > self.positional {
+            let (most, given) = (self.positional, arguments.len());
+            let text =
+                format!("{method}() takes at most {most} positional arguments ({given} given)");
+            return Err(Error::Type(text));
+        }
+        let mut bound = [const { None }; N];
+        for (index, place) in bound.iter_mut().enumerate() {
+            *place = arguments.get(index);
+        }
+        for (name, value) in arguments.keywords()? {
+            let index = self.names.iter().position(|known| *known == name);
+            match index.and_then(|index| bound.get_mut(index)) {
+                Some(place @ None) => *place = Some(value),
+                Some(Some(_)) => {
+                    let text = format!("{method}() got multiple values for argument '{name}'");
+                    return Err(Error::Type(text));
+                }
+                None => {
+                    let text = format!("{method}() got an unexpected keyword argument '{name}'");
+                    return Err(Error::Type(text));
+                }
+            }
+        }
+        let missing =
+            self.names.iter().zip(&bound).take(self.required).find(|(_, it)| it.is_none());
+        match missing {
+            Some((name, _)) => Err(Error::Type(format!("{method}() missing argument '{name}'"))),
+            None => Ok(bound),
+        }
+    }
+}
+
+/// A size, not negative.
+pub fn size(object: &Bound<'_, PyAny>, error: &'static str) -> Result<usize> {
+    let index: ffi::Py_ssize_t = object.extract()?;
+    usize::try_from(index).map_err(|_| Error::Value(error))
 }
 
 /// An `int` argument, if it is a Python int that fits.

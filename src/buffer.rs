@@ -36,6 +36,25 @@ impl Buffer {
         Self::get(object, ffi::PyBUF_WRITABLE)
     }
 
+    /// Asks `object` for its bytes, to be written, and for how many rows they are: the first of its
+    /// dimensions.
+    pub fn rows_to_write(object: &Bound<'_, PyAny>) -> PyResult<(Self, usize)> {
+        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+        // SAFETY: as in `get`. The shape is looked at before the view moves, since it may be a
+        // pointer into the view; after that nothing but the release uses the view's pointers, and
+        // the release does not look at the shape.
+        unsafe {
+            match ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_CONTIG) {
+                0 => {
+                    let view = view.assume_init_ref();
+                    let rows = if view.ndim > 1 && !view.shape.is_null() { *view.shape } else { 1 };
+                    Ok((Self(*view), usize::try_from(rows).unwrap_or(0)))
+                }
+                _ => Err(PyErr::fetch(object.py())),
+            }
+        }
+    }
+
     fn get(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
         let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
         // SAFETY: `object` is alive and the interpreter is held; on success the view is filled in.

@@ -32,18 +32,25 @@ pub struct Transfer {
     interest: Interest,
     /// The flags that Python gave.
     flags: i32,
-    /// How many bytes at most.
+    /// How many bytes at most; of a batch, how many messages.
     len: usize,
+    /// How many bytes are copied at most.
+    bytes: usize,
 }
 
 /// A transfer that receives.
 pub fn receiving(len: usize, flags: i32) -> Transfer {
-    Transfer { interest: Interest::Read, flags, len }
+    Transfer { interest: Interest::Read, flags, len, bytes: len }
 }
 
 /// A transfer that sends.
 pub fn sending(len: usize, flags: i32) -> Transfer {
-    Transfer { interest: Interest::Write, flags, len }
+    Transfer { interest: Interest::Write, flags, len, bytes: len }
+}
+
+/// A transfer that sends so many messages of so many bytes in all.
+pub fn sending_messages(len: usize, bytes: usize, flags: i32) -> Transfer {
+    Transfer { interest: Interest::Write, flags, len, bytes }
 }
 
 /// Flags that change nothing in when a blocking call returns. With any other (MSG_WAITALL,
@@ -160,7 +167,7 @@ impl<'a> Progress<'a> {
         op: &mut (impl FnMut(RawFd, i32) -> errno::Result<T> + Send),
     ) -> Result<T> {
         let may_try = self.may_try();
-        let hold = if may_try { gil::hold_for(py, self.transfer.len) } else { Hold::Release };
+        let hold = if may_try { gil::hold_for(py, self.transfer.bytes) } else { Hold::Release };
         let mut first = match (self.timeout, hold) {
             (Timeout::NonBlock, _) | (_, Hold::Credit) => true,
             // Without the interpreter there is nothing to gain by a try: the blocking call is one
@@ -317,6 +324,23 @@ pub fn attempt<T: Send>(
     Progress::begin(socket, transfer)?.run(py, &mut op)
 }
 
+/// A receiving call with a timeout of its own.
+pub fn attempt_within<T: Send>(
+    py: Python<'_>,
+    socket: &Socket,
+    timeout: Timeout,
+    transfer: Transfer,
+    mut op: impl FnMut(RawFd, i32) -> errno::Result<T> + Send,
+) -> Result<T> {
+    let mut progress = Progress::begin(socket, transfer)?;
+    progress.timeout = match timeout {
+        // The descriptor of a socket with a timeout does not block: poll as long as it takes.
+        Timeout::Block if progress.timeout != Timeout::Block => Timeout::After(u64::MAX),
+        other => other,
+    };
+    progress.run(py, &mut op)
+}
+
 /// `send`, `sendto` and `sendmsg`. `op` is also given how many bytes are gone already.
 pub fn send(
     py: Python<'_>,
@@ -375,7 +399,7 @@ pub fn send_all(
     }
 }
 
-const CONNECTION: Transfer = Transfer { interest: Interest::Read, flags: 0, len: 0 };
+const CONNECTION: Transfer = Transfer { interest: Interest::Read, flags: 0, len: 0, bytes: 0 };
 
 /// accept(2), which has no MSG_DONTWAIT: with a timeout it is tried first only if the descriptor
 /// cannot block, which somebody who shares it may have changed.

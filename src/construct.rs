@@ -11,11 +11,12 @@ use rsnet_core::sys;
 
 use crate::arguments;
 use crate::audit;
+use crate::batch;
 use crate::call;
 use crate::errors::{Error, Result};
 use crate::instance;
 use crate::options;
-use crate::socket::{Socket, This, is_native};
+use crate::socket::{Receives, Socket, This, is_native};
 
 /// What a socket is made as.
 struct Made {
@@ -101,6 +102,28 @@ impl Socket {
     #[getter(timeout)]
     fn get_timeout(&self) -> Option<f64> {
         options::seconds(self.timeout_ns())
+    }
+
+    /// Receive offload for recvmmsg(): the kernel joins UDP datagrams of one sender (UDP_GRO).
+    #[getter]
+    fn get_gro(&self) -> bool {
+        self.receives(Receives::Joined)
+    }
+
+    #[setter(gro)]
+    fn py_set_gro(this: This<'_, '_>, on: bool) -> PyResult<()> {
+        Ok(batch::set_gro(this, on)?)
+    }
+
+    /// What recvmmsg() tells of each datagram: time, destination, interface, TTL, TOS.
+    #[getter]
+    fn get_metadata(&self) -> bool {
+        self.receives(Receives::Metadata)
+    }
+
+    #[setter(metadata)]
+    fn py_set_metadata(this: This<'_, '_>, on: bool) -> PyResult<()> {
+        Ok(batch::set_metadata(this, on)?)
     }
 
     fn __repr__(&self) -> String {

@@ -20,7 +20,7 @@ use crate::arguments::Arguments;
 use crate::errors::{self, Returned};
 use crate::instance;
 use crate::socket::Socket;
-use crate::{lifetime, message, options, transfer};
+use crate::{batch, error_queue, lifetime, message, options, transfer};
 
 /// Runs a method for the interpreter.
 ///
@@ -34,21 +34,7 @@ unsafe fn enter(
     let py = unsafe { Python::assume_attached() };
     // SAFETY: as the caller promises; the method descriptor has checked the type.
     let this = unsafe { Borrowed::<PyAny>::from_ptr(py, this).cast_unchecked::<Socket>() };
-    // A panic must not cross into C. What it could leave half-done is behind atomics.
-    let error = match panic::catch_unwind(AssertUnwindSafe(|| method(&this))) {
-        Ok(Ok(value)) => return value.into_ptr(),
-        Ok(Err(error)) => error,
-        Err(payload) => errors::panicked(&*payload),
-    };
-    // Attached as pyo3 has it, which this entry is not: references that errors let go of are then
-    // given back here and not put off until pyo3 is next entered.
-    let mut error = Some(error);
-    let _ = Python::try_attach(|py| error.take().map(|error: PyErr| error.restore(py)));
-    if let Some(error) = error {
-        // The interpreter shuts down: nobody will count references any more.
-        error.restore(py);
-    }
-    ptr::null_mut()
+    errors::to_interpreter(py, panic::catch_unwind(AssertUnwindSafe(|| method(&this))))
 }
 
 /// A method as the class's table has it.
@@ -56,6 +42,8 @@ struct Entry {
     name: &'static CStr,
     function: ffi::PyMethodDefPointer,
     flags: std::ffi::c_int,
+    /// For a method that the standard class does not have: what its own would be, signature first.
+    doc: Option<&'static CStr>,
 }
 
 /// A METH_NOARGS entry.
@@ -72,6 +60,7 @@ macro_rules! plain {
             name: $name,
             function: ffi::PyMethodDefPointer { PyCFunction: entry },
             flags: ffi::METH_NOARGS,
+            doc: None,
         }
     }};
 }
@@ -96,6 +85,7 @@ macro_rules! single {
             name: $name,
             function: ffi::PyMethodDefPointer { PyCFunction: entry },
             flags: ffi::METH_O,
+            doc: None,
         }
     }};
 }
@@ -121,6 +111,7 @@ macro_rules! positional {
             name: $name,
             function: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
             flags: ffi::METH_FASTCALL,
+            doc: None,
         }
     }};
 }
@@ -147,8 +138,16 @@ macro_rules! keywords {
             name: $name,
             function: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
             flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            doc: None,
         }
     }};
+}
+
+/// A METH_FASTCALL | METH_KEYWORDS entry that the standard class does not have.
+macro_rules! own {
+    ($name:literal, $method:path, $doc:path) => {
+        Entry { doc: Some($doc), ..keywords!($name, $method) }
+    };
 }
 
 fn entries() -> Vec<Entry> {
@@ -170,12 +169,16 @@ fn entries() -> Vec<Entry> {
         positional!(c"listen", transfer::listen),
         positional!(c"recv", transfer::recv),
         keywords!(c"recv_into", transfer::recv_into),
+        own!(c"recverr", error_queue::recverr, error_queue::DOC),
         positional!(c"recvfrom", transfer::recvfrom),
         keywords!(c"recvfrom_into", transfer::recvfrom_into),
+        own!(c"recvmmsg", batch::recvmmsg, batch::RECVMMSG_DOC),
+        own!(c"recvmmsg_into", batch::recvmmsg_into, batch::RECVMMSG_INTO_DOC),
         positional!(c"recvmsg", message::recvmsg),
         positional!(c"recvmsg_into", message::recvmsg_into),
         positional!(c"send", transfer::send),
         positional!(c"sendall", transfer::sendall),
+        own!(c"sendmmsg", batch::sendmmsg, batch::SENDMMSG_DOC),
         positional!(c"sendmsg", message::sendmsg),
         keywords!(c"sendmsg_afalg", message::sendmsg_afalg),
         positional!(c"sendto", transfer::sendto),
@@ -237,7 +240,10 @@ fn lay_over(
     let native = py.get_type::<Socket>();
     for entry in entries {
         let name = entry.name.to_string_lossy();
-        let doc = documentation(standard, &name)?;
+        let doc = match entry.doc {
+            Some(doc) => Some(doc.to_owned()),
+            None => documentation(standard, &name)?,
+        };
         let definition = ffi::PyMethodDef {
             ml_name: entry.name.as_ptr(),
             ml_meth: entry.function,

@@ -1,11 +1,13 @@
 //! The only place where Python exceptions are made.
 
 use std::any::Any;
+use std::ptr;
 
 use pyo3::exceptions::{
     PyAttributeError, PyImportError, PyMemoryError, PyOSError, PyOverflowError, PyResourceWarning,
     PyRuntimeWarning, PySystemError, PyTimeoutError, PyTypeError, PyValueError,
 };
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -135,9 +137,44 @@ pub fn sent_in_part(py: Python<'_>, error: Error, sent: usize, of: usize) -> Err
     Error::Raised(exception)
 }
 
+/// What a function that the interpreter calls gives back to it: a new reference, or null with the
+/// exception set. A panic must not cross into C; what it could leave half-done is behind atomics.
+pub fn to_interpreter(
+    py: Python<'_>,
+    result: std::thread::Result<Returned<'_>>,
+) -> *mut ffi::PyObject {
+    let error = match result {
+        Ok(Ok(value)) => return value.into_ptr(),
+        Ok(Err(error)) => error,
+        Err(payload) => panicked(&*payload),
+    };
+    // Attached as pyo3 has it, which such a function is not: references that errors let go of are
+    // then given back here and not put off until pyo3 is next entered.
+    let mut error = Some(error);
+    let _ = Python::try_attach(|py| error.take().map(|error: PyErr| error.restore(py)));
+    if let Some(error) = error {
+        // The interpreter shuts down: nobody will count references any more.
+        error.restore(py);
+    }
+    ptr::null_mut()
+}
+
+/// The error of a batch that stopped: a note and an attribute say how many datagrams went, and which
+/// one it stopped at.
+#[cold]
+pub fn messages_sent(py: Python<'_>, error: Error, sent: usize, note: String) -> Error {
+    let exception = PyErr::from(error);
+    let value = exception.value(py);
+    let _ = value.call_method1("add_note", (note,));
+    if value.is_instance_of::<PyOSError>() {
+        let _ = value.setattr("messages_sent", sent);
+    }
+    Error::Raised(exception)
+}
+
 /// A panic is a bug of ours: an ordinary exception, which `except Exception` can hold.
 #[cold]
-pub fn panicked(payload: &(dyn Any + Send)) -> PyErr {
+fn panicked(payload: &(dyn Any + Send)) -> PyErr {
     let text = payload
         .downcast_ref::<&str>()
         .copied()

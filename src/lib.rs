@@ -8,10 +8,13 @@
 mod address;
 mod arguments;
 mod audit;
+mod batch;
 mod buffer;
 mod call;
 mod construct;
+mod datagram;
 mod entry;
+mod error_queue;
 mod errors;
 mod gil;
 mod instance;
@@ -32,6 +35,8 @@ mod _rsnet {
     #[pymodule_export]
     use crate::entry::use_class;
     #[pymodule_export]
+    use crate::error_queue::QueuedError;
+    #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]
     use crate::socket::Socket;
@@ -41,6 +46,7 @@ mod _rsnet {
         rsnet_core::descriptor::prepare_for_forks().map_err(crate::errors::Error::from)?;
         crate::gil::prepare_for_forks()?;
         crate::errors::prepare(module.py())?;
+        module.add("Datagram", crate::datagram::class(module.py())?)?;
         crate::entry::install(module.py())
     }
 }

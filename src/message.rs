@@ -24,7 +24,7 @@ use crate::socket::This;
 const MOST_CONTROL_BYTES: usize = 0x7fff_ffff;
 
 /// The items of any iterable, held by us; `error` if it is none.
-fn collect<'py>(iterable: &Bound<'py, PyAny>, error: &str) -> Result<Vec<Bound<'py, PyAny>>> {
+pub fn collect<'py>(iterable: &Bound<'py, PyAny>, error: &str) -> Result<Vec<Bound<'py, PyAny>>> {
     let iterator = iterable.try_iter().map_err(|raised| {
         if raised.is_instance_of::<PyTypeError>(iterable.py()) {
             Error::Type(error.to_owned())
@@ -49,7 +49,7 @@ pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
         .map(Buffer::readable)
         .collect::<PyResult<Vec<_>>>()?;
     let control = match &given.ancdata {
-        Some(ancdata) => control_data(ancdata)?,
+        Some(ancdata) => control_data(ancdata, "sendmsg() argument 2 must be an iterable")?,
         None => Vec::new(),
     };
     let parts: Vec<ReadableMemory> = buffers.iter().map(Buffer::memory).collect();
@@ -75,8 +75,8 @@ fn after(parts: &[ReadableMemory], mut gone: usize) -> Vec<ReadableMemory> {
     rest
 }
 
-fn control_data(ancdata: &Bound<'_, PyAny>) -> Result<Vec<u8>> {
-    let items = collect(ancdata, "sendmsg() argument 2 must be an iterable")?;
+pub fn control_data(ancdata: &Bound<'_, PyAny>, error: &str) -> Result<Vec<u8>> {
+    let items = collect(ancdata, error)?;
     let mut control = Vec::new();
     for item in items {
         let (level, kind, data) = arguments::ancillary_item(&item)?;

@@ -33,7 +33,7 @@ pub fn seconds(ns: i64) -> Option<f64> {
 }
 
 /// A timeout argument in nanoseconds, negative for None. Rounded up: a tiny timeout is not none.
-fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
+pub fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
     // Nine billion seconds in nanoseconds still fit; more is left to the interpreter to refuse.
     const MOST_S: f64 = 9e9;
     if argument.is_none() {

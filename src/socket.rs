@@ -3,10 +3,13 @@
 //! options.rs, by subject; entry.rs lays them over it.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering,
+};
 
 use pyo3::prelude::*;
 use rsnet_core::descriptor::Descriptor;
+use rsnet_core::errno::Errno;
 use rsnet_core::timeout::Timeout;
 
 /// The families that this class speaks. `rsnet.socket(...)` hands out the standard class for all
@@ -25,6 +28,15 @@ const BETWEEN_SHORT_WAITS: u32 = 32;
 /// The longest run of calls that are not tried before they wait.
 const MOST_UNTRIED: u32 = 32;
 
+/// What a socket was told to receive datagrams with.
+#[derive(Clone, Copy)]
+pub enum Receives {
+    /// Joined by the kernel: UDP_GRO.
+    Joined = 1,
+    /// With all that the kernel knows of them.
+    Metadata = 2,
+}
+
 /// A socket: a descriptor, its timeout, and what it was made as.
 #[pyclass(frozen, subclass, name = "socket", module = "_rsnet")]
 #[derive(Default)]
@@ -41,6 +53,12 @@ pub struct Socket {
     untried_run: AtomicU32,
     /// How often in a row a short wait with the interpreter held was in vain.
     short_waits_in_vain: AtomicU32,
+    /// The largest size of a datagram for which the kernel may be asked to cut segments.
+    largest_segment: AtomicUsize,
+    /// `Receives` bits.
+    receives: AtomicU8,
+    /// An errno that came behind datagrams, for the next batch to tell.
+    put_off: AtomicI32,
     /// How many files made by `makefile` are open; they keep the descriptor open.
     io_refs: AtomicI64,
     /// True once `close` or `detach` was called, whether or not files are still open.
@@ -152,6 +170,41 @@ impl Socket {
 
     pub fn set_closed(&self, closed: bool) {
         self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// What is known of the kernel's willingness to cut segments on this socket; `None` before it was
+    /// asked.
+    pub fn largest_segment(&self) -> Option<usize> {
+        self.largest_segment.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub fn set_largest_segment(&self, bytes: usize) {
+        self.largest_segment.store(bytes.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub fn receives(&self, what: Receives) -> bool {
+        self.receives.load(Ordering::Relaxed) & what as u8 != 0
+    }
+
+    pub fn set_receives(&self, what: Receives, on: bool) {
+        if on {
+            self.receives.fetch_or(what as u8, Ordering::Relaxed);
+        } else {
+            self.receives.fetch_and(!(what as u8), Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves an error for the next batch.
+    pub fn put_off(&self, error: Errno) {
+        self.put_off.store(error.0, Ordering::Relaxed);
+    }
+
+    /// The error that was left, once.
+    pub fn take_put_off(&self) -> Result<(), Errno> {
+        match self.put_off.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            errno => Err(Errno(errno)),
+        }
     }
 
     pub fn leave_to_kernel(&self, leave: bool) {

@@ -26,8 +26,11 @@ const DATA: usize = match align(HEADER_BYTES) {
 
 /// CMSG_SPACE: the room that `data_bytes` of control data take up; `None` beyond what fits.
 #[must_use]
-pub fn space(data_bytes: usize) -> Option<usize> {
-    align(data_bytes)?.checked_add(DATA)
+pub const fn space(data_bytes: usize) -> Option<usize> {
+    match align(data_bytes) {
+        Some(aligned) => aligned.checked_add(DATA),
+        None => None,
+    }
 }
 
 /// Appends one control message.

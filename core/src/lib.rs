@@ -4,6 +4,8 @@
 pub mod cmsg;
 pub mod descriptor;
 pub mod errno;
+pub mod metadata;
+pub mod mmsg;
 pub mod resolver;
 pub mod sockaddr;
 pub mod sys;

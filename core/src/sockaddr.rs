@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::mem::{offset_of, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::slice;
+use std::{ptr, slice};
 
 use socket2::{SockAddr, SockAddrStorage};
 
@@ -95,35 +95,48 @@ impl AddressBuffer {
     /// What the kernel wrote. It may say that there was more than there was room for: what did
     /// not fit was not written, so the length is clamped before anything is read.
     fn bytes(&self) -> &[u8] {
-        let len = (self.len as usize).min(size_of::<SockAddrStorage>());
-        // SAFETY: the storage was zeroed when made, so every byte of it is initialised, and
-        // `len` does not go beyond it.
-        unsafe { slice::from_raw_parts((&raw const self.storage).cast(), len) }
+        bytes_of(&self.storage, self.len)
     }
 
     /// The address family; AF_UNSPEC if nothing was written.
     #[must_use]
     pub fn family(&self) -> c_int {
-        let bytes = self.bytes();
-        match bytes.first_chunk() {
-            Some(family) => c_int::from(libc::sa_family_t::from_ne_bytes(*family)),
-            None => libc::AF_UNSPEC,
-        }
+        family_of(self.bytes())
     }
 
     /// The address as a value.
     #[must_use]
     pub fn address(&self) -> Address {
-        let bytes = self.bytes();
-        if bytes.is_empty() {
-            return Address::None;
-        }
-        match self.family() {
-            libc::AF_INET => v4_from(bytes),
-            libc::AF_INET6 => v6_from(bytes),
-            libc::AF_UNIX => unix_from(bytes),
-            other => Address::Other(other, field(bytes, size_of::<libc::sa_family_t>())),
-        }
+        from_kernel(self.bytes())
+    }
+}
+
+/// What the kernel wrote of an address that it says is so long.
+pub(crate) fn bytes_of(storage: &SockAddrStorage, len: libc::socklen_t) -> &[u8] {
+    let len = (len as usize).min(size_of::<SockAddrStorage>());
+    // SAFETY: the storage was zeroed when made, so every byte of it is initialised, and `len` does
+    // not go beyond it.
+    unsafe { slice::from_raw_parts(ptr::from_ref(storage).cast(), len) }
+}
+
+fn family_of(bytes: &[u8]) -> c_int {
+    match bytes.first_chunk() {
+        Some(family) => c_int::from(libc::sa_family_t::from_ne_bytes(*family)),
+        None => libc::AF_UNSPEC,
+    }
+}
+
+/// The address that the kernel wrote as these bytes.
+#[must_use]
+pub fn from_kernel(bytes: &[u8]) -> Address {
+    if bytes.is_empty() {
+        return Address::None;
+    }
+    match family_of(bytes) {
+        libc::AF_INET => v4_from(bytes),
+        libc::AF_INET6 => v6_from(bytes),
+        libc::AF_UNIX => unix_from(bytes),
+        other => Address::Other(other, field(bytes, size_of::<libc::sa_family_t>())),
     }
 }
 
@@ -176,7 +189,7 @@ mod tests {
         let (storage, len) = buffer.for_kernel();
         // SAFETY: both are large enough for any SockAddr.
         unsafe {
-            std::ptr::copy_nonoverlapping(
+            ptr::copy_nonoverlapping(
                 address.as_ptr().cast::<u8>(),
                 storage.cast::<u8>(),
                 address.len() as usize,

@@ -99,8 +99,10 @@ pub fn getpeername(fd: RawFd, address: &mut AddressBuffer) -> Result<()> {
     checked(unsafe { libc::getpeername(fd, storage, len) }).map(drop)
 }
 
-/// Memory that the kernel may read: a pointer and a length under somebody's promise.
+/// Memory that the kernel may read: a pointer and a length under somebody's promise, laid out as an
+/// iovec.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct ReadableMemory {
     /// The first byte.
     pub start: *const u8,
@@ -108,8 +110,10 @@ pub struct ReadableMemory {
     pub len: usize,
 }
 
-/// Memory that the kernel may write: a pointer and a length under somebody's promise.
+/// Memory that the kernel may write: a pointer and a length under somebody's promise, laid out as an
+/// iovec.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct WritableMemory {
     /// The first byte.
     pub start: *mut u8,
@@ -282,7 +286,7 @@ pub fn recvmsg(
     Ok(Received { bytes, control_bytes, flags: header.msg_flags })
 }
 
-fn empty_header() -> libc::msghdr {
+pub(crate) fn empty_header() -> libc::msghdr {
     // SAFETY: msghdr is a C struct of integers and pointers, for which all zero bits are valid.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }

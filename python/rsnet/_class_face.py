@@ -56,7 +56,7 @@ def _unchanged(value: Any) -> Any:
 
 
 # Pickle knows classes by their name, under which it finds the real one.
-copyreg.pickle(_Face, lambda face: (_unchanged, (_real(face),)))  # type: ignore[arg-type]
+copyreg.pickle(_Face, lambda face: (_unchanged, (_real(face),)))
 
 
 def face_of(real: type) -> type:

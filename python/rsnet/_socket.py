@@ -69,6 +69,16 @@ def getaddrinfo(
     return answer
 
 
+# include/uapi/linux/in.h, in6.h, udp.h
+_KERNEL_NAMES = {
+    "IP_RECVERR": 11,
+    "IP_RECVTTL": 12,
+    "IPV6_RECVERR": 25,
+    "UDP_SEGMENT": 103,
+    "UDP_GRO": 104,
+}
+
+
 def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
     """All of the standard module's names, those that make sockets bound to `rsnet`."""
     native = {"__init__", "_decref_socketios"}
@@ -79,7 +89,10 @@ def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
     names = _standard.names()
     for name, function in _standard.functions(_standard.module):
         names[name] = _standard.rebound(function, rsnet)
+    # Names of the kernel's that only newer versions of the standard module have, or none.
+    names = {**_KERNEL_NAMES, **names}
     names |= {"socket": socket, "getaddrinfo": getaddrinfo}
+    names |= {"Datagram": _rsnet.Datagram, "QueuedError": _rsnet.QueuedError}
     for own in (socket, getaddrinfo):
         own.__module__ = rsnet["__name__"]
     return names

@@ -1,0 +1,553 @@
+//! sendmmsg, recvmmsg, recvmmsg_into: many datagrams in one call.
+//!
+//! As everywhere, all that Python gives is collected first and held; then the kernel has it.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+use rsnet_core::errno::Errno;
+use rsnet_core::metadata::{self, Metadata};
+use rsnet_core::mmsg::{self, Arrived, Incoming, Outgoing};
+use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
+use rsnet_core::timeout::Timeout;
+
+use crate::address;
+use crate::arguments::{self, Arguments, Signature};
+use crate::audit;
+use crate::buffer::Buffer;
+use crate::call::{self, receiving, sending_messages};
+use crate::datagram::{About, Details, Maker};
+use crate::errors::{self, Error, Result, Returned};
+use crate::message;
+use crate::options;
+use crate::socket::{Receives, This};
+
+/// A stream has no messages: a batch of them could be cut anywhere.
+fn refuse_streams(this: This<'_, '_>) -> Result<()> {
+    if this.get().is_stream() { Err(Errno(libc::EOPNOTSUPP).into()) } else { Ok(()) }
+}
+
+fn is_udp(this: This<'_, '_>) -> bool {
+    let socket = this.get();
+    socket.kind() == libc::SOCK_DGRAM && socket.family() != libc::AF_UNIX
+}
+
+// Sending.
+
+pub const SENDMMSG_DOC: &CStr = c"sendmmsg($self, /, messages, flags=0)
+--
+
+Send many datagrams in one call.
+
+messages: an iterable of datagrams, in any mixture: a bytes-like object, for the connected peer;
+(bytes-like, address), as for sendto(); (buffers, ancdata, address), as for sendmsg(), with an
+address or None. flags: as for send().
+
+Runs of datagrams of one size (the last may be shorter) to one peer are handed to the kernel as
+one, which cuts them apart (UDP_SEGMENT), where kernel and route allow it.
+
+Returns the number of datagrams sent: all of them, except on a non-blocking socket, which sends
+what there is room for.
+
+Raises OSError for the datagram that could not be sent: those before it are sent, its attribute
+`messages_sent` says how many. TimeoutError likewise when the socket's timeout passes, which is one
+for the whole batch; BlockingIOError if not even the first went. TypeError, ValueError and
+OverflowError, for arguments in error, before anything is sent. EOPNOTSUPP on a stream.
+
+Source: sendmmsg(2), udp(7).
+
+>>> import rsnet
+>>> receiver = rsnet.socket(rsnet.AF_INET, rsnet.SOCK_DGRAM)
+>>> receiver.bind(('127.0.0.1', 0))
+>>> with receiver, rsnet.socket(rsnet.AF_INET, rsnet.SOCK_DGRAM) as sender:
+...     sender.sendmmsg([(b'one', receiver.getsockname()), (b'two', receiver.getsockname())])
+2
+";
+
+/// Datagrams as Python gave them, and what keeps their memory.
+struct Batch<'py> {
+    outgoing: Outgoing,
+    buffers: Vec<Buffer>,
+    bytes: Vec<Bound<'py, PyBytes>>,
+    /// The last address and its place: most batches go to one peer.
+    address: Option<(Bound<'py, PyAny>, u32)>,
+}
+
+impl<'py> Batch<'py> {
+    fn collect(this: This<'_, 'py>, messages: &Bound<'py, PyAny>) -> Result<Self> {
+        let count = messages.len().unwrap_or(0);
+        let mut batch = Self {
+            outgoing: Outgoing::with_capacity(count),
+            buffers: Vec::new(),
+            bytes: Vec::with_capacity(count),
+            address: None,
+        };
+        if let Ok(list) = messages.cast_exact::<PyList>() {
+            for message in list.iter() {
+                batch.add(this, message)?;
+            }
+            return Ok(batch);
+        }
+        for message in message::collect(messages, "sendmmsg() argument 1 must be an iterable")? {
+            batch.add(this, message)?;
+        }
+        Ok(batch)
+    }
+
+    fn add(&mut self, this: This<'_, 'py>, message: Bound<'py, PyAny>) -> Result<()> {
+        let Ok(tuple) = message.cast::<PyTuple>() else {
+            let data = self.hold(message)?;
+            self.outgoing.push(data, None);
+            return Ok(());
+        };
+        match tuple.len() {
+            2 => {
+                let address = self.address(this, tuple.get_item(1)?)?;
+                let data = self.hold(tuple.get_item(0)?)?;
+                self.outgoing.push(data, address);
+            }
+            3 => {
+                let address = self.address(this, tuple.get_item(2)?)?;
+                let buffers = tuple.get_item(0)?;
+                let buffers = message::collect(&buffers, "buffers must be an iterable")?;
+                let parts = buffers.into_iter().map(|part| self.hold(part));
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                let ancdata = tuple.get_item(1)?;
+                let control = message::control_data(&ancdata, "ancdata must be an iterable")?;
+                self.outgoing.push_gathered(parts.into_iter(), control, address);
+            }
+            len => {
+                return Err(Error::Type(format!(
+                    "a message is bytes-like, (bytes-like, address) or (buffers, ancdata, \
+                     address), not a tuple of {len}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what has the memory until the batch is gone.
+    fn hold(&mut self, data: Bound<'py, PyAny>) -> Result<ReadableMemory> {
+        match data.cast_into_exact::<PyBytes>() {
+            Ok(bytes) => {
+                let slice = bytes.as_bytes();
+                let memory = ReadableMemory { start: slice.as_ptr(), len: slice.len() };
+                self.bytes.push(bytes);
+                Ok(memory)
+            }
+            Err(other) => {
+                let buffer = Buffer::readable(&other.into_inner())?;
+                let memory = buffer.memory();
+                self.buffers.push(buffer);
+                Ok(memory)
+            }
+        }
+    }
+
+    fn address(&mut self, this: This<'_, 'py>, given: Bound<'py, PyAny>) -> Result<Option<u32>> {
+        if given.is_none() {
+            return Ok(None);
+        }
+        if let Some((last, place)) = &self.address
+            && last.is(&given)
+        {
+            return Ok(Some(*place));
+        }
+        let address = address::argument(this.get().family(), &given, "sendmmsg")?;
+        audit::of_address(c"socket.sendmsg", this, &given)?;
+        let place = self.outgoing.add_address(address);
+        self.address = Some((given, place));
+        Ok(Some(place))
+    }
+}
+
+pub fn sendmmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    const SIGNATURE: Signature<2> =
+        Signature { method: "sendmmsg", names: ["messages", "flags"], positional: 2, required: 1 };
+    let [messages, flags] = SIGNATURE.bind(&given)?;
+    let flags = flags.map_or(Ok(0), |flags| arguments::number(&flags))?;
+    refuse_streams(this)?;
+    let Some(messages) = messages else { return Err(Error::Memory.into()) };
+    let mut batch = Batch::collect(this, &messages)?;
+    let sent = send(this, &mut batch.outgoing, flags)?;
+    Ok(sent.into_pyobject(this.py())?.into_any())
+}
+
+fn send(this: This<'_, '_>, outgoing: &mut Outgoing, flags: c_int) -> Result<usize> {
+    let (py, socket) = (this.py(), this.get());
+    let (count, bytes) = (outgoing.len(), outgoing.bytes());
+    if count == 0 {
+        // The descriptor is looked at all the same.
+        return call::brief(socket, |_| Ok(0));
+    }
+    if let Some((data, to)) = outgoing.single() {
+        // As send() and sendto() go: the batch's own preparations would be half the cost.
+        let transfer = sending_messages(1, bytes, flags);
+        let sent = call::attempt(py, socket, transfer, |fd, added| match to {
+            Some(to) => sys::sendto(fd, data, flags | added, to),
+            None => sys::send(fd, data, flags | added),
+        });
+        return match sent {
+            Ok(_) => Ok(1),
+            Err(error) => Err(stopped(py, outgoing, error, 0)),
+        };
+    }
+    let before = if is_udp(this) { largest_segment(this)? } else { 0 };
+    let mut largest_segment = before;
+    let transfer = sending_messages(count, bytes, flags);
+    let (sent, result) = call::send_all(py, socket, transfer, |fd, added, sent| {
+        outgoing.send(fd, sent, flags | added, &mut largest_segment)
+    });
+    if largest_segment != before {
+        socket.set_largest_segment(largest_segment);
+    }
+    match result {
+        Ok(()) => Ok(sent),
+        Err(Error::Errno(error)) if error.would_block() && sent > 0 => Ok(sent),
+        Err(error) => Err(stopped(py, outgoing, error, sent)),
+    }
+}
+
+/// What a batch that stopped raises.
+#[cold]
+fn stopped(py: Python<'_>, outgoing: &Outgoing, error: Error, sent: usize) -> Error {
+    match error {
+        // Whoever polls has no use for a note.
+        Error::Errno(errno) if errno.would_block() => error,
+        error => {
+            let (count, bytes) = (outgoing.len(), outgoing.bytes_of(sent));
+            let note =
+                format!("{sent} of {count} messages were sent; the next one has {bytes} bytes");
+            errors::messages_sent(py, error, sent, note)
+        }
+    }
+}
+
+fn largest_segment(this: This<'_, '_>) -> Result<usize> {
+    let socket = this.get();
+    if let Some(known) = socket.largest_segment() {
+        return Ok(known);
+    }
+    let has_segments = call::brief(socket, |fd| Ok(mmsg::has_segments(fd)))?;
+    // One less than all: the number is kept with one added.
+    let bytes = if has_segments { usize::MAX - 1 } else { 0 };
+    socket.set_largest_segment(bytes);
+    Ok(bytes)
+}
+
+// Receiving.
+
+pub const RECVMMSG_DOC: &CStr =
+    c"recvmmsg($self, /, count, bufsize, ancbufsize=0, flags=0, *, timeout=...)
+--
+
+Receive many datagrams in one call: wait for the first, then take what is there.
+
+count: the most datagrams. bufsize: the most bytes of each; what is longer is cut, and has MSG_TRUNC
+in its flags. ancbufsize: room for control messages, in bytes. flags: as for recvmsg(). timeout: how
+long to wait for the first, in seconds, None for ever; the socket's own if it is left out.
+
+Returns a list of rsnet.Datagram. With `gro` on, one that the kernel has joined of several is taken
+apart again; the list may then be longer than count by what the last one held.
+
+Raises TimeoutError if none comes in time, BlockingIOError if none is there on a non-blocking socket,
+ValueError for negative numbers, OSError for what the kernel says; EOPNOTSUPP on a stream. An error
+that comes after datagrams is raised by the next call.
+
+Source: recvmmsg(2), udp(7).
+
+>>> import rsnet
+>>> a, b = rsnet.socketpair(rsnet.AF_UNIX, rsnet.SOCK_DGRAM)
+>>> with a, b:
+...     a.sendmmsg([b'one', b'two'])
+...     [datagram.data for datagram in b.recvmmsg(count=16, bufsize=2048, timeout=1)]
+2
+[b'one', b'two']
+";
+
+/// What the kernel joins has no more bytes than one IP packet.
+const MOST_JOINED_BYTES: usize = 65_535;
+
+thread_local! {
+    /// The thread's memory for datagrams, while no call uses it.
+    static INCOMING: Cell<Option<Box<Incoming>>> = const { Cell::new(None) };
+}
+
+/// Runs `work` with the thread's memory for datagrams.
+fn with_incoming<T>(work: impl FnOnce(&mut Incoming) -> Result<T>) -> Result<T> {
+    let mut incoming = INCOMING.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    let result = work(&mut incoming);
+    incoming.shrink();
+    let _ = INCOMING.try_with(|kept| kept.set(Some(incoming)));
+    result
+}
+
+/// What a call asks for.
+struct Request {
+    count: usize,
+    bufsize: usize,
+    ancbufsize: usize,
+    flags: c_int,
+    timeout: Timeout,
+    joined: bool,
+    metadata: bool,
+}
+
+impl Request {
+    fn control_bytes(&self) -> usize {
+        let own = if self.joined || self.metadata { metadata::CONTROL_BYTES } else { 0 };
+        self.ancbufsize.saturating_add(own)
+    }
+
+    fn bytes_each(&self) -> usize {
+        if self.joined { self.bufsize.max(MOST_JOINED_BYTES) } else { self.bufsize }
+    }
+}
+
+fn timeout_of(this: This<'_, '_>, given: Option<Borrowed<'_, '_, PyAny>>) -> Result<Timeout> {
+    match given {
+        Some(given) => Ok(Timeout::from_ns(options::timeout_ns(&given)?)),
+        None => Ok(this.get().timeout()),
+    }
+}
+
+pub fn recvmmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    const SIGNATURE: Signature<5> = Signature {
+        method: "recvmmsg",
+        names: ["count", "bufsize", "ancbufsize", "flags", "timeout"],
+        positional: 4,
+        required: 2,
+    };
+    const NEGATIVE: &str = "negative count or size in recvmmsg";
+    let [count, bufsize, ancbufsize, flags, timeout] = SIGNATURE.bind(&given)?;
+    let size = |given: Option<Borrowed<'_, 'py, PyAny>>| {
+        given.map_or(Ok(0), |given| arguments::size(&given, NEGATIVE))
+    };
+    let request = Request {
+        count: size(count)?,
+        bufsize: size(bufsize)?,
+        ancbufsize: size(ancbufsize)?,
+        flags: flags.map_or(Ok(0), |flags| arguments::number(&flags))?,
+        timeout: timeout_of(this, timeout)?,
+        joined: this.get().receives(Receives::Joined),
+        metadata: this.get().receives(Receives::Metadata),
+    };
+    refuse_streams(this)?;
+    let datagrams = with_incoming(|incoming| receive(this, &request, incoming))?;
+    Ok(PyList::new(this.py(), datagrams)?.into_any())
+}
+
+fn receive<'py>(
+    this: This<'_, 'py>,
+    request: &Request,
+    incoming: &mut Incoming,
+) -> Result<Vec<Bound<'py, PyAny>>> {
+    let py = this.py();
+    let mut datagrams = Vec::new();
+    if request.count == 0 {
+        return call::brief(this.get(), |_| Ok(datagrams));
+    }
+    this.get().take_put_off()?;
+    let (each, control_bytes) = (request.bytes_each(), request.control_bytes());
+    let room = incoming.make_room(request.count, each, control_bytes);
+    room.ok_or(Error::Memory)?;
+    let maker = Maker::new(py)?;
+    let mut timeout = request.timeout;
+    while datagrams.len() < request.count {
+        let most = incoming.room().min(request.count - datagrams.len());
+        let transfer = receiving(most.saturating_mul(each), request.flags);
+        let came = call::attempt_within(py, this.get(), timeout, transfer, |fd, added| {
+            incoming.receive(fd, most, request.flags | added | libc::MSG_WAITFORONE)
+        });
+        let came = match came {
+            Ok(came) => came,
+            Err(error) if datagrams.is_empty() => return Err(error),
+            Err(Error::Errno(error)) => {
+                if !error.would_block() {
+                    this.get().put_off(error);
+                }
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        if datagrams.is_empty() {
+            datagrams.reserve(came);
+        }
+        for arrived in (0..came).filter_map(|index| incoming.arrived(index)) {
+            make(&maker, request, &arrived, &mut datagrams)?;
+        }
+        if came < most {
+            break;
+        }
+        // The first is here: what else is there is taken without waiting.
+        timeout = Timeout::NonBlock;
+    }
+    Ok(datagrams)
+}
+
+/// The datagram, or the datagrams that the kernel has joined, as objects.
+fn make<'py>(
+    maker: &Maker<'py>,
+    request: &Request,
+    arrived: &Arrived<'_>,
+    datagrams: &mut Vec<Bound<'py, PyAny>>,
+) -> Result<()> {
+    let details = details(request, arrived);
+    let mut about = About { flags: arrived.flags, name: arrived.name, details: details.as_ref() };
+    let joined = details.as_ref().and_then(|details| details.metadata.segment_bytes);
+    match joined {
+        Some(segment) if segment > 0 && request.joined => {
+            for data in arrived.data.chunks(segment) {
+                let kept = data.get(..request.bufsize).unwrap_or(data);
+                about.flags =
+                    arrived.flags | if kept.len() < data.len() { libc::MSG_TRUNC } else { 0 };
+                datagrams.push(maker.make(kept, about)?);
+            }
+        }
+        _ => {
+            let kept = arrived.data.get(..request.bufsize).unwrap_or(arrived.data);
+            about.flags |= if kept.len() < arrived.data.len() { libc::MSG_TRUNC } else { 0 };
+            datagrams.push(maker.make(kept, about)?);
+        }
+    }
+    Ok(())
+}
+
+fn details(request: &Request, arrived: &Arrived<'_>) -> Option<Arc<Details>> {
+    const LONGEST_SHORT_NAME: usize = size_of::<libc::sockaddr_in6>();
+    let long = arrived.name.len() > LONGEST_SHORT_NAME;
+    if arrived.control.is_empty() && !long {
+        return None;
+    }
+    Some(Arc::new(Details {
+        metadata: Metadata::from_control(arrived.control),
+        control: if request.ancbufsize > 0 { arrived.control.to_vec() } else { Vec::new() },
+        long_name: if long { arrived.name.to_vec() } else { Vec::new() },
+    }))
+}
+
+pub const RECVMMSG_INTO_DOC: &CStr =
+    c"recvmmsg_into($self, /, buffer, bufsize=0, flags=0, *, timeout=...)
+--
+
+Receive many datagrams into one buffer, one a row: wait for the first, then take what is there.
+
+buffer: a contiguous writable buffer, such as a numpy array of shape (count, bytes). bufsize: the
+bytes of one row; 0 takes the buffer's own rows (of a buffer of one dimension: all of it). flags: as
+for recvmsg(). timeout: as for recvmmsg().
+
+Returns (lengths, addresses): a memoryview of native unsigned ints ('I', numpy.asarray takes it as
+it is) with the bytes that came into each row, with MSG_TRUNC in flags the bytes that there were; and
+a list of the senders' addresses. Both are as long as datagrams came.
+
+Raises what recvmmsg() raises, BufferError for a buffer that is not contiguous or not writable, and
+ValueError for a bufsize beyond the buffer and on a socket with `gro` on, whose joined datagrams have
+no rows of their own.
+
+Source: recvmmsg(2), udp(7).
+
+>>> import rsnet
+>>> a, b = rsnet.socketpair(rsnet.AF_UNIX, rsnet.SOCK_DGRAM)
+>>> rows = bytearray(4 * 16)
+>>> with a, b:
+...     a.sendmmsg([b'one', b'three'])
+...     lengths, addresses = b.recvmmsg_into(rows, 16)
+2
+>>> list(lengths), bytes(rows[16:21])
+([3, 5], b'three')
+";
+
+pub fn recvmmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
+    const SIGNATURE: Signature<4> = Signature {
+        method: "recvmmsg_into",
+        names: ["buffer", "bufsize", "flags", "timeout"],
+        positional: 3,
+        required: 1,
+    };
+    let [buffer, bufsize, flags, timeout] = SIGNATURE.bind(&given)?;
+    let negative = "negative bufsize in recvmmsg_into";
+    let bufsize = bufsize.map_or(Ok(0), |given| arguments::size(&given, negative))?;
+    let flags = flags.map_or(Ok(0), |flags| arguments::number(&flags))?;
+    let timeout = timeout_of(this, timeout)?;
+    refuse_streams(this)?;
+    if this.get().receives(Receives::Joined) {
+        return Err(Error::Value(
+            "recvmmsg_into() cannot take joined datagrams apart: set gro = False",
+        )
+        .into());
+    }
+    let Some(buffer) = buffer else { return Err(Error::Memory.into()) };
+    let (buffer, rows) = Buffer::rows_to_write(&buffer)?;
+    let rows = rows_of(&buffer, rows, bufsize)?;
+    with_incoming(|incoming| receive_into(this, incoming, &rows, flags, timeout))
+        .map_err(PyErr::from)
+}
+
+/// The rows of the buffer, as memory.
+fn rows_of(buffer: &Buffer, rows: usize, bufsize: usize) -> Result<Vec<WritableMemory>> {
+    const MOST_ROWS: usize = 1024;
+    let row = match bufsize {
+        0 => buffer.len() / rows.max(1),
+        _ if bufsize <= buffer.len() => bufsize,
+        _ => return Err(Error::Value("bufsize is greater than the length of the buffer")),
+    };
+    let all = buffer.memory_to_write(buffer.len());
+    let count = (all.len.checked_div(row).unwrap_or(0)).min(MOST_ROWS);
+    let row_at =
+        |index: usize| WritableMemory { start: all.start.wrapping_add(index * row), len: row };
+    Ok((0..count).map(row_at).collect())
+}
+
+fn receive_into<'py>(
+    this: This<'_, 'py>,
+    incoming: &mut Incoming,
+    rows: &[WritableMemory],
+    flags: c_int,
+    timeout: Timeout,
+) -> Result<Bound<'py, PyAny>> {
+    let py = this.py();
+    this.get().take_put_off()?;
+    incoming.borrow_room(rows.iter().copied()).ok_or(Error::Memory)?;
+    let bytes = rows.iter().fold(0, |sum: usize, row| sum.saturating_add(row.len));
+    let came = if rows.is_empty() {
+        call::brief(this.get(), |_| Ok(0))?
+    } else {
+        let transfer = receiving(bytes, flags);
+        call::attempt_within(py, this.get(), timeout, transfer, |fd, added| {
+            incoming.receive(fd, rows.len(), flags | added | libc::MSG_WAITFORONE)
+        })?
+    };
+    let mut lengths = Vec::with_capacity(came * size_of::<u32>());
+    let addresses = PyList::empty(py);
+    for arrived in (0..came).filter_map(|index| incoming.arrived(index)) {
+        let length = u32::try_from(arrived.bytes).unwrap_or(u32::MAX);
+        lengths.extend(length.to_ne_bytes());
+        addresses.append(address::to_python(py, &arrived.from())?)?;
+    }
+    let lengths = pyo3::types::PyMemoryView::from(PyBytes::new(py, &lengths).as_any())?;
+    let lengths = lengths.call_method1("cast", ("I",))?;
+    Ok((lengths, addresses).into_pyobject(py)?.into_any())
+}
+
+// What datagrams are received with.
+
+/// `sock.gro = on`
+pub fn set_gro(this: This<'_, '_>, on: bool) -> Result<()> {
+    let set = |fd| sys::setsockopt_int(fd, libc::SOL_UDP, mmsg::UDP_GRO, c_int::from(on));
+    call::brief(this.get(), set)?;
+    this.get().set_receives(Receives::Joined, on);
+    Ok(())
+}
+
+/// `sock.metadata = on`
+pub fn set_metadata(this: This<'_, '_>, on: bool) -> Result<()> {
+    let family = this.get().family();
+    for &(level, name) in metadata::options(family) {
+        call::brief(this.get(), |fd| sys::setsockopt_int(fd, level, name, c_int::from(on)))?;
+    }
+    this.get().set_receives(Receives::Metadata, on);
+    Ok(())
+}
