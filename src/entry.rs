@@ -20,20 +20,20 @@ use crate::arguments::Arguments;
 use crate::errors::{self, Returned};
 use crate::instance;
 use crate::socket::Socket;
-use crate::{batch, error_queue, lifetime, message, options, transfer};
+use crate::{batch, error_queue, file, lifetime, message, options, transfer};
 
 /// Runs a method for the interpreter.
 ///
 /// # Safety
-/// The interpreter is held, and `this` is an instance of `Socket` that stays alive meanwhile.
-unsafe fn enter(
+/// The interpreter is held, and `this` is an instance of `T`'s class that stays alive meanwhile.
+unsafe fn enter<T>(
     this: *mut ffi::PyObject,
-    method: impl for<'py> FnOnce(&Bound<'py, Socket>) -> Returned<'py>,
+    method: impl for<'py> FnOnce(&Bound<'py, T>) -> Returned<'py>,
 ) -> *mut ffi::PyObject {
     // SAFETY: as the caller promises.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: as the caller promises; the method descriptor has checked the type.
-    let this = unsafe { Borrowed::<PyAny>::from_ptr(py, this).cast_unchecked::<Socket>() };
+    let this = unsafe { Borrowed::<PyAny>::from_ptr(py, this).cast_unchecked::<T>() };
     errors::to_interpreter(py, panic::catch_unwind(AssertUnwindSafe(|| method(&this))))
 }
 
@@ -198,10 +198,16 @@ fn entries_of_the_python_class() -> Vec<Entry> {
     ]
 }
 
+/// What the class of raw files has in the place of CPython's Python methods of the same names.
+fn entries_of_files() -> Vec<Entry> {
+    vec![single!(c"readinto", file::readinto), single!(c"write", file::write)]
+}
+
 /// Lays the entries over the native class.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let standard = py.import("_socket")?.getattr("socket")?;
-    lay_over(&py.get_type::<Socket>(), entries(), &standard)
+    let native = py.get_type::<Socket>();
+    lay_over(&native, entries(), &native, &standard)
 }
 
 /// Tells the native half which Python class stands over it, and lays the class's entries over it.
@@ -227,17 +233,35 @@ pub fn use_class(
     standard: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     instance::register(cls, namespace, standard)?;
-    lay_over(cls, entries_of_the_python_class(), &standard.getattr("socket")?)
+    let native = cls.py().get_type::<Socket>();
+    lay_over(cls, entries_of_the_python_class(), &native, &standard.getattr("socket")?)
 }
 
+/// Lays the native methods of raw files over their Python class.
+///
+/// Parameters: cls, the class; standard, the standard library's SocketIO, which it derives from.
+///
+/// Returns None.
+///
+/// Source: own.
+///
+/// >>> import rsnet
+/// >>> rsnet._rsnet.use_file_class(rsnet.SocketIO, rsnet.SocketIO.__base__)
+#[pyfunction]
+pub fn use_file_class(cls: &Bound<'_, PyType>, standard: &Bound<'_, PyType>) -> PyResult<()> {
+    file::stands_before(standard);
+    lay_over(cls, entries_of_files(), cls, standard)
+}
+
+/// `takes` is the class whose instances the functions cast `self` to; the descriptors check for it,
+/// whichever class they are on.
 fn lay_over(
     class: &Bound<'_, PyType>,
     entries: Vec<Entry>,
+    takes: &Bound<'_, PyType>,
     standard: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = class.py();
-    // What the functions cast `self` to; the descriptors check for it, whichever class they are on.
-    let native = py.get_type::<Socket>();
     for entry in entries {
         let name = entry.name.to_string_lossy();
         let doc = match entry.doc {
@@ -255,7 +279,7 @@ fn lay_over(
         // SAFETY: a type and a definition that are never freed; the function's signature is the
         // one that the flags announce. The result is a new object or an exception.
         let descriptor = unsafe {
-            let descriptor = ffi::PyDescr_NewMethod(native.as_type_ptr(), definition);
+            let descriptor = ffi::PyDescr_NewMethod(takes.as_type_ptr(), definition);
             Bound::from_owned_ptr_or_err(py, descriptor)?
         };
         class.setattr(name.as_ref(), descriptor)?;
@@ -269,10 +293,9 @@ fn documentation(standard: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<CSt
     let Some(method) = standard.getattr_opt(name)? else {
         return Ok(None);
     };
-    // A Python function has no text signature; those in the tables take nothing but `self`.
     let signature: Option<String> = match method.getattr_opt("__text_signature__")? {
         Some(signature) => signature.extract()?,
-        None => Some("($self)".to_owned()),
+        None => Some(signature_of_function(&method)?),
     };
     let mut doc: Option<String> = method.getattr("__doc__")?.extract()?;
     if doc.is_none()
@@ -286,4 +309,14 @@ fn documentation(standard: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<CSt
     };
     let text = signature.map_or(doc.clone(), |given| format!("{name}{given}\n--\n\n{doc}"));
     Ok(CString::new(text).ok())
+}
+
+/// A Python function has no text signature, but the names of what it takes.
+fn signature_of_function(function: &Bound<'_, PyAny>) -> PyResult<String> {
+    let code = function.getattr("__code__")?;
+    let names: Vec<String> = code.getattr("co_varnames")?.extract()?;
+    let count: usize = code.getattr("co_argcount")?.extract()?;
+    let names: Vec<_> = names.iter().take(count).skip(1).map(|name| format!(", {name}")).collect();
+    let slash = if names.is_empty() { "" } else { ", /" };
+    Ok(format!("($self{}{slash})", names.concat()))
 }

@@ -17,7 +17,45 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use rsnet_core::sys;
 
-use crate::errors::Result;
+use crate::errors::{Error, Result};
+
+/// True if calls let go of the interpreter whatever it costs.
+static ALWAYS_RELEASE: AtomicBool = AtomicBool::new(false);
+
+/// Tells or sets how calls on sockets go about the global interpreter lock.
+///
+/// Parameters: policy, "adaptive" (let go of it only when that is cheap or when a call has to wait:
+/// the default), "release" (let go of it around every system call, as the standard library does), or
+/// None to leave it as it is.
+///
+/// Returns the policy before the call, a str.
+///
+/// Raises ValueError for another policy.
+///
+/// Source: CPython issue 7946.
+///
+/// >>> import rsnet
+/// >>> rsnet.gil_policy("release")
+/// 'adaptive'
+/// >>> rsnet.gil_policy("adaptive")
+/// 'release'
+/// >>> rsnet.gil_policy()
+/// 'adaptive'
+#[pyfunction]
+#[pyo3(signature = (policy=None))]
+pub fn gil_policy(policy: Option<&str>) -> PyResult<&'static str> {
+    let before = if ALWAYS_RELEASE.load(Ordering::Relaxed) { "release" } else { "adaptive" };
+    match policy {
+        None => {}
+        Some("adaptive") => ALWAYS_RELEASE.store(false, Ordering::Relaxed),
+        Some("release") => {
+            ALWAYS_RELEASE.store(true, Ordering::Relaxed);
+            ALONE.store(false, Ordering::Relaxed);
+        }
+        Some(_) => return Err(Error::Value("policy must be 'adaptive' or 'release'").into()),
+    }
+    Ok(before)
+}
 
 /// Larger transfers copy for so long that other threads should run meanwhile.
 const MOST_BYTES: usize = 64 * 1024;
@@ -63,7 +101,7 @@ pub enum Hold {
 
 /// How a call of `len` bytes is tried.
 pub fn hold_for(py: Python<'_>, len: usize) -> Hold {
-    if len > MOST_BYTES {
+    if len > MOST_BYTES || ALWAYS_RELEASE.load(Ordering::Relaxed) {
         return Hold::Release;
     }
     if is_alone(py) {

@@ -18,19 +18,20 @@ struct Package {
     standard_class: Py<PyAny>,
     standard: Py<PyAny>,
     /// The methods that native code calls without looking them up, as long as they are there.
-    accept: Py<PyAny>,
-    real_close: Py<PyAny>,
+    methods: [Py<PyAny>; METHODS.len()],
     interpreter: i64,
 }
 
 /// A method that others may override or replace.
 #[derive(Clone, Copy)]
 pub enum Method {
-    /// `_accept`
     Accept,
-    /// `_real_close`
     RealClose,
+    RecvInto,
+    Send,
 }
+
+const METHODS: [&str; 4] = ["_accept", "_real_close", "recv_into", "send"];
 
 /// Leaked at every import: there is one in a process, or a few where a program imports anew.
 static PACKAGE: RwLock<Option<&'static Package>> = RwLock::new(None);
@@ -43,13 +44,17 @@ pub fn register(
     namespace: Bound<'_, PyDict>,
     standard: &Bound<'_, PyAny>,
 ) -> Result<()> {
+    let mut methods = [const { None }; METHODS.len()];
+    for (place, name) in methods.iter_mut().zip(METHODS) {
+        *place = Some(class.getattr(name)?.unbind());
+    }
+    let methods = methods.map(|method| method.unwrap_or_else(|| class.py().None()));
     let package = Package {
         class: class.clone().unbind(),
         namespace: namespace.unbind(),
         standard_class: standard.getattr("socket")?.unbind(),
         standard: standard.clone().unbind(),
-        accept: class.getattr("_accept")?.unbind(),
-        real_close: class.getattr("_real_close")?.unbind(),
+        methods,
         // SAFETY: the interpreter is held, so that there is a present one.
         interpreter: unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) },
     };
@@ -90,10 +95,13 @@ pub fn is_as_made(class: &Bound<'_, PyType>, method: Method) -> Result<bool> {
     if !package.class.is(class) {
         return Ok(false);
     }
-    Ok(match method {
-        Method::Accept => class.getattr(intern!(py, "_accept"))?.is(&package.accept),
-        Method::RealClose => class.getattr(intern!(py, "_real_close"))?.is(&package.real_close),
-    })
+    let (name, made_with) = match method {
+        Method::Accept => (intern!(py, METHODS[0]), &package.methods[0]),
+        Method::RealClose => (intern!(py, METHODS[1]), &package.methods[1]),
+        Method::RecvInto => (intern!(py, METHODS[2]), &package.methods[2]),
+        Method::Send => (intern!(py, METHODS[3]), &package.methods[3]),
+    };
+    Ok(class.getattr(name)?.is(made_with))
 }
 
 /// What programs find under the name `socket`: the class, or what they have put in its place.

@@ -16,6 +16,7 @@ mod datagram;
 mod entry;
 mod error_queue;
 mod errors;
+mod file;
 mod gil;
 mod instance;
 mod lifetime;
@@ -35,7 +36,11 @@ mod _rsnet {
     #[pymodule_export]
     use crate::entry::use_class;
     #[pymodule_export]
+    use crate::entry::use_file_class;
+    #[pymodule_export]
     use crate::error_queue::QueuedError;
+    #[pymodule_export]
+    use crate::gil::gil_policy;
     #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]

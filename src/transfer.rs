@@ -196,14 +196,20 @@ pub fn recv_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returne
     let (memory, wanted, flags) = arguments::writable_size_and_flags(&given, c"w*|ni:recv_into")?;
     let wanted = size(wanted, "negative buffersize in recv_into")?;
     let memory = portion(&memory, wanted, "buffer too small for requested bytes")?;
+    count(this.py(), receive_at(this, memory, flags)?)
+}
+
+fn receive_at(this: This<'_, '_>, memory: WritableMemory, flags: c_int) -> Result<usize> {
     if memory.len == 0 {
-        return count(this.py(), 0);
+        return Ok(0);
     }
     let transfer = receiving(memory.len, flags);
-    let received = call::attempt(this.py(), this.get(), transfer, |fd, added| {
-        sys::recv(fd, memory, flags | added)
-    })?;
-    count(this.py(), received)
+    call::attempt(this.py(), this.get(), transfer, |fd, added| sys::recv(fd, memory, flags | added))
+}
+
+/// Receives into all of a buffer.
+pub fn receive_into(this: This<'_, '_>, buffer: &Buffer) -> Result<usize> {
+    receive_at(this, buffer.memory_to_write(buffer.len()), 0)
 }
 
 /// The first `wanted` bytes of a buffer, all of it for zero.
@@ -251,11 +257,19 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
 
 pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (data, flags) = arguments::buffer_and_flags(&given, c"y*|i:send")?;
+    count(this.py(), send_from(this, &data, flags)?)
+}
+
+fn send_from(this: This<'_, '_>, data: &Buffer, flags: c_int) -> Result<usize> {
     let memory = data.memory();
-    let sent = call::send(this.py(), this.get(), sending(memory.len, flags), |fd, added, gone| {
+    call::send(this.py(), this.get(), sending(memory.len, flags), |fd, added, gone| {
         sys::send(fd, memory.after(gone), flags | added)
-    })?;
-    count(this.py(), sent)
+    })
+}
+
+/// Sends what there is room for of a buffer.
+pub fn send_some(this: This<'_, '_>, data: &Buffer) -> Result<usize> {
+    send_from(this, data, 0)
 }
 
 pub fn sendall<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {

@@ -15,6 +15,8 @@ IPV6_RECVERR: int
 UDP_GRO: int
 UDP_SEGMENT: int
 
+def gil_policy(policy: str | None = None) -> str: ...
+
 class socket(_stdlib.socket):
     gro: bool
     metadata: bool

@@ -8,12 +8,23 @@ from typing_extensions import disjoint_base
 def new_socket(
     cls: type, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
 ) -> Any: ...
+def gil_policy(policy: str | None = None) -> str: ...
+def use_file_class(cls: type, standard: type) -> None: ...
 def use_class(cls: type, namespace: dict[str, Any], standard: ModuleType) -> None: ...
 def numeric_addrinfo(
     host: object, port: object, family: object, type: object, proto: object, flags: object
 ) -> list[tuple[Any, Any, int, str, tuple[Any, ...]]] | None: ...
 
-__all__ = ["Datagram", "QueuedError", "new_socket", "numeric_addrinfo", "socket", "use_class"]
+__all__ = [
+    "Datagram",
+    "QueuedError",
+    "gil_policy",
+    "new_socket",
+    "numeric_addrinfo",
+    "socket",
+    "use_class",
+    "use_file_class",
+]
 
 @final
 class Datagram:

@@ -69,6 +69,10 @@ def getaddrinfo(
     return answer
 
 
+class SocketIO(_standard.module.SocketIO):
+    pass
+
+
 # include/uapi/linux/in.h, in6.h, udp.h
 _KERNEL_NAMES = {
     "IP_RECVERR": 11,
@@ -91,13 +95,16 @@ def _complete(rsnet: dict[str, Any]) -> dict[str, Any]:
         names[name] = _standard.rebound(function, rsnet)
     # Names of the kernel's that only newer versions of the standard module have, or none.
     names = {**_KERNEL_NAMES, **names}
-    names |= {"socket": socket, "getaddrinfo": getaddrinfo}
+    names |= {"socket": socket, "getaddrinfo": getaddrinfo, "SocketIO": SocketIO}
     names |= {"Datagram": _rsnet.Datagram, "QueuedError": _rsnet.QueuedError}
-    for own in (socket, getaddrinfo):
+    names["gil_policy"] = _rsnet.gil_policy
+    SocketIO.__doc__ = _standard.module.SocketIO.__doc__
+    for own in (socket, getaddrinfo, SocketIO):
         own.__module__ = rsnet["__name__"]
     return names
 
 
 socket.register(_standard.module.socket)
+_rsnet.use_file_class(SocketIO, _standard.module.SocketIO)
 _rsnet.use_class(socket, vars(sys.modules["rsnet"]), _standard.module)
 namespace = _complete(vars(sys.modules["rsnet"]))

@@ -59,7 +59,7 @@ def test_unbuffered_binary(same, pair):
     def talk(socket):
         client, server = pair(socket)
         with client.makefile("wb", 0) as out, server.makefile("rb", 0) as into:
-            assert type(out) is type(into) is standard.SocketIO
+            assert type(out) is type(into) is socket.SocketIO
             sent = out.write(b"0123456789\n")
             buffer = bytearray(4)
             found = sent, into.read(3), into.readinto(buffer), bytes(buffer), into.readline(99)
