@@ -1,14 +1,15 @@
 //! Python's memory, lent to the kernel: a pointer and a length under a held export. No slice is
 //! ever made of it, since other Python threads may write to it meanwhile.
 
-use std::cell::UnsafeCell;
-use std::ffi::c_int;
+use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rsnet_core::sys::{ReadableMemory, WritableMemory};
+use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
 
 use crate::errors::{Error, Result};
 
@@ -143,11 +144,27 @@ impl<'py> UnfinishedBytes<'py> {
         WritableMemory { start: start.cast::<u8>().wrapping_add(offset), len: self.len - offset }
     }
 
-    /// The first `count` bytes. The limited API cannot resize a bytes object, so fewer than all of
-    /// them are copied, and more (the length of a truncated datagram) are filled up with zeros.
+    /// The first `count` bytes; more (the length of a truncated datagram) are filled up with zeros.
     pub fn finish(self, count: usize) -> Bound<'py, PyBytes> {
         if count == self.len {
             return self.bytes;
+        }
+        let py = self.bytes.py();
+        if count < self.len
+            && let Some(resize) = resizer()
+        {
+            let mut object = self.bytes.into_ptr();
+            let size = ffi::Py_ssize_t::try_from(count).unwrap_or(0);
+            // SAFETY: a bytes object that nobody else refers to, as the function wants it; it takes
+            // the reference and leaves another, or null and an exception.
+            unsafe {
+                resize(&raw mut object, size);
+                return match Bound::from_owned_ptr_or_err(py, object) {
+                    Ok(bytes) => bytes.cast_into_unchecked(),
+                    // To shrink needs no memory that is not there.
+                    Err(_) => PyBytes::new(py, b""),
+                };
+            }
         }
         // SAFETY: the memory belongs to `self.bytes`, which outlives the copy; nobody writes to it
         // any more; the kernel has set its first `count` bytes.
@@ -155,31 +172,121 @@ impl<'py> UnfinishedBytes<'py> {
             std::slice::from_raw_parts(self.memory(0).start.cast_const(), count.min(self.len))
         };
         if count <= self.len {
-            return PyBytes::new(self.bytes.py(), filled);
+            return PyBytes::new(py, filled);
         }
         let mut padded = filled.to_vec();
         padded.resize(count, 0);
-        PyBytes::new(self.bytes.py(), &padded)
+        PyBytes::new(py, &padded)
     }
 }
 
-/// How much a thread's scratch memory holds: the largest datagram that UDP can carry, and then
-/// some.
-const SCRATCH_BYTES: usize = 64 * 1024;
+type Resize = unsafe extern "C" fn(*mut *mut ffi::PyObject, ffi::Py_ssize_t) -> c_int;
 
-#[repr(align(4096))]
-struct Scratch(UnsafeCell<[u8; SCRATCH_BYTES]>);
+/// `_PyBytes_Resize`, which every CPython so far has and the limited API has not: where it is
+/// missing, bytes are copied.
+fn resizer() -> Option<Resize> {
+    static RESIZE: OnceLock<Option<Resize>> = OnceLock::new();
+    *RESIZE.get_or_init(|| {
+        // SAFETY: a NUL-terminated name, looked for in what the process has loaded. The function of
+        // this name has had this signature since Python 2.
+        unsafe {
+            let found = libc::dlsym(libc::RTLD_DEFAULT, c"_PyBytes_Resize".as_ptr());
+            (!found.is_null()).then(|| std::mem::transmute::<*mut c_void, Resize>(found))
+        }
+    })
+}
+
+/// How much a thread's scratch memory holds: the largest datagram that UDP can carry, and what asyncio
+/// asks of a stream. Pages of it that are never written to take no memory.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+const PAGE_BYTES: usize = 4096;
+/// Copies out of memory that begins a page measure slower than from a cache line further on.
+const SCRATCH_OFFSET: usize = 64;
 
 thread_local! {
-    static SCRATCH: Box<Scratch> = const { Scratch(UnsafeCell::new([0; SCRATCH_BYTES])) }.into();
+    static SCRATCH: OnceCell<UnsafeCell<Vec<u8>>> = const { OnceCell::new() };
+    static OVERFLOW: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The calling thread's scratch memory, for the time of one system call and what is copied out of
 /// it right after: any other Python code on this thread may use it too. `None` in a thread whose
-/// destructors run.
+/// destructors run, or without memory.
 pub fn scratch() -> Option<WritableMemory> {
-    let start = SCRATCH.try_with(|scratch| scratch.0.get().cast::<u8>()).ok()?;
-    Some(WritableMemory { start, len: SCRATCH_BYTES })
+    SCRATCH
+        .try_with(|scratch| {
+            let memory = match scratch.get() {
+                Some(memory) => memory,
+                None => {
+                    let memory = sys::zeroed(PAGE_BYTES + SCRATCH_OFFSET + SCRATCH_BYTES)?;
+                    scratch.get_or_init(|| UnsafeCell::new(memory))
+                }
+            };
+            // SAFETY: the cell is never written to: only the pointer is taken of it, and the vector, which
+            // nobody else reaches, never moves its memory.
+            let start = unsafe { (*memory.get()).as_mut_ptr() };
+            let start = start.wrapping_add(start.align_offset(PAGE_BYTES) + SCRATCH_OFFSET);
+            Some(WritableMemory { start, len: SCRATCH_BYTES })
+        })
+        .ok()?
+}
+
+/// How much memory a thread keeps for what overflows its scratch memory. It takes none until that
+/// happens.
+const OVERFLOW_BYTES: usize = 1 << 20;
+
+/// A thread's memory behind the scratch memory, lent to one call.
+pub struct Overflow {
+    kept: Vec<u8>,
+    wanted: usize,
+}
+
+/// Memory for up to `wanted` bytes that do not fit the scratch memory; less if there is less.
+pub fn overflow(wanted: usize) -> Result<Overflow> {
+    if wanted == 0 {
+        return Ok(Overflow { kept: Vec::new(), wanted });
+    }
+    let mut memory = OVERFLOW.try_with(Cell::take).unwrap_or_default();
+    if memory.is_empty() {
+        memory = sys::zeroed(OVERFLOW_BYTES).ok_or(Error::Memory)?;
+    }
+    Ok(Overflow { kept: memory, wanted })
+}
+
+impl Overflow {
+    /// What may be written to, while this is alive.
+    pub fn memory(&mut self) -> WritableMemory {
+        WritableMemory { start: self.kept.as_mut_ptr(), len: self.kept.len().min(self.wanted) }
+    }
+}
+
+impl Drop for Overflow {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.kept);
+        if !memory.is_empty() {
+            let _ = OVERFLOW.try_with(|kept| kept.set(memory));
+        }
+    }
+}
+
+/// A bytes object of what is in the scratch memory and goes on behind it.
+pub fn bytes_joined<'py>(
+    py: Python<'py>,
+    scratch: WritableMemory,
+    more: &Overflow,
+    count: usize,
+) -> Result<Bound<'py, PyBytes>> {
+    let bytes = UnfinishedBytes::with_len(py, count)?;
+    let first = scratch.len.min(count);
+    let rest = more.kept.get(..count - first).unwrap_or_default();
+    // SAFETY: the object has `count` bytes, which nobody else has seen; `first` of them come from
+    // this thread's scratch memory, which nothing writes to meanwhile, and the rest from `more`.
+    unsafe {
+        let start = bytes.memory(0).start;
+        std::ptr::copy_nonoverlapping(scratch.start.cast_const(), start, first);
+        std::ptr::copy_nonoverlapping(rest.as_ptr(), start.add(first), rest.len());
+    }
+    Ok(bytes.finish(first + rest.len()))
 }
 
 /// A bytes object of the first `count` bytes of the scratch memory.

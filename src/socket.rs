@@ -53,6 +53,8 @@ pub struct Socket {
     untried_run: AtomicU32,
     /// How often in a row a short wait with the interpreter held was in vain.
     short_waits_in_vain: AtomicU32,
+    /// How many bytes the last receive from the stream brought.
+    last_received: AtomicUsize,
     /// The largest size of a datagram for which the kernel may be asked to cut segments.
     largest_segment: AtomicUsize,
     /// `Receives` bits.
@@ -170,6 +172,14 @@ impl Socket {
 
     pub fn set_closed(&self, closed: bool) {
         self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    pub fn last_received(&self) -> usize {
+        self.last_received.load(Ordering::Relaxed)
+    }
+
+    pub fn set_last_received(&self, bytes: usize) {
+        self.last_received.store(bytes, Ordering::Relaxed);
     }
 
     /// What is known of the kernel's willingness to cut segments on this socket; `None` before it was

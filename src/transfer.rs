@@ -131,8 +131,8 @@ fn size(size: Py_ssize_t, error: &'static str) -> Result<usize> {
 pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recv")?;
     let wanted = size(wanted, "negative buffersize in recv")?;
-    let receive = |memory: WritableMemory| {
-        let transfer = receiving(memory.len, flags);
+    let receive = |memory: WritableMemory, expected| {
+        let transfer = receiving(expected, flags);
         call::attempt(this.py(), this.get(), transfer, |fd, added| {
             sys::recv(fd, memory, flags | added)
         })
@@ -144,40 +144,83 @@ pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
     Ok(received(this, wanted, flags, receive)?.into_any())
 }
 
-/// The most that is asked of a stream without having the memory for all of it.
-const MOST_TAKEN_IN_PARTS: usize = 1 << 30;
+/// Results up to this size are received into the scratch memory and copied: cheaper than to make a
+/// bytes object of the size asked for and shrink it.
+const SMALL_BYTES: usize = 8 * 1024;
 
-/// Receives up to `wanted` bytes into a bytes object of just that size. `receive` is given the
-/// memory to fill and says how much of it was.
+/// The allocator has this much at hand; more may be mapped anew in every call.
+const MIDDLING_BYTES: usize = 64 * 1024;
+
+/// Receives up to `wanted` bytes into a bytes object of just that size, by one system call: two would
+/// splice what other readers come between. `receive` is given the memory to fill and how much of it
+/// is likely to be filled, and says how much of it was.
 fn received<'py>(
     this: This<'_, 'py>,
     wanted: usize,
     flags: c_int,
-    mut receive: impl FnMut(WritableMemory) -> Result<usize>,
+    mut receive: impl FnMut(WritableMemory, usize) -> Result<usize>,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
     // With MSG_TRUNC the kernel may write nothing: see `for_flags`.
     let Some(scratch) = buffer::scratch().filter(|_| flags & libc::MSG_TRUNC == 0) else {
         return received_whole(py, wanted, flags, receive);
     };
-    if wanted <= scratch.len {
-        let count = receive(WritableMemory { len: wanted, ..scratch })?;
-        return Ok(buffer::bytes_from_scratch(py, count));
-    }
-    // Large requests are mostly met by little: the memory for all of it would be mapped, faulted
-    // in and given back in every call. A stream is asked what it has, and that much room is made.
-    // One system call receives: two would splice what other readers come between. Datagrams come
-    // whole; and what nobody has memory for is an error.
-    let waiting = if this.get().is_stream() && flags == 0 && wanted <= MOST_TAKEN_IN_PARTS {
-        call::brief(this.get(), sys::bytes_to_read).unwrap_or(0)
+    let is_stream = this.get().is_stream() && flags == 0;
+    let last = if is_stream { this.get().last_received() } else { 0 };
+    let bytes = if wanted <= scratch.len && last <= SMALL_BYTES {
+        let expected = if is_stream { wanted.min(SMALL_BYTES) } else { wanted };
+        let count = receive(WritableMemory { len: wanted, ..scratch }, expected)?;
+        buffer::bytes_from_scratch(py, count)
+    } else if !is_stream {
+        // Datagrams come whole.
+        received_whole(py, wanted, flags, receive)?
+    } else if last <= SMALL_BYTES {
+        received_overflowing(this, wanted, Room::Scratch(scratch))?
+    } else if wanted <= MIDDLING_BYTES {
+        received_whole(py, wanted, flags, receive)?
+    } else if last <= MIDDLING_BYTES {
+        let room = UnfinishedBytes::with_len(py, MIDDLING_BYTES)?;
+        received_overflowing(this, wanted, Room::Bytes(room))?
     } else {
-        wanted
+        let waiting = call::brief(this.get(), sys::bytes_to_read).unwrap_or(0);
+        received_whole(py, wanted.min(waiting.max(SMALL_BYTES)), flags, receive)?
     };
-    if waiting <= scratch.len {
-        let count = receive(scratch)?;
-        return Ok(buffer::bytes_from_scratch(py, count));
+    if is_stream {
+        this.get().set_last_received(bytes.as_bytes().len());
     }
-    received_whole(py, wanted.min(waiting), flags, receive)
+    Ok(bytes)
+}
+
+/// Where the first bytes of a large request go.
+enum Room<'py> {
+    Scratch(WritableMemory),
+    Bytes(UnfinishedBytes<'py>),
+}
+
+/// Receives from a stream into some room, and what does not fit there into the thread's overflow:
+/// large requests are mostly met by little, and the memory for all of it would be mapped, faulted in
+/// and given back in every call.
+fn received_overflowing<'py>(
+    this: This<'_, 'py>,
+    wanted: usize,
+    room: Room<'py>,
+) -> Result<Bound<'py, PyBytes>> {
+    let py = this.py();
+    let first = match &room {
+        Room::Scratch(scratch) => *scratch,
+        Room::Bytes(bytes) => bytes.memory(0),
+    };
+    let first = WritableMemory { len: first.len.min(wanted), ..first };
+    let mut more = buffer::overflow(wanted - first.len)?;
+    let transfer = receiving(MIDDLING_BYTES, 0);
+    let count = call::attempt(py, this.get(), transfer, |fd, added| {
+        sys::recv_scattered(fd, [first, more.memory()], added)
+    })?;
+    match room {
+        _ if count > first.len => buffer::bytes_joined(py, first, &more, count),
+        Room::Scratch(_) => Ok(buffer::bytes_from_scratch(py, count)),
+        Room::Bytes(bytes) => Ok(bytes.finish(count)),
+    }
 }
 
 /// Receives into a bytes object made for the purpose.
@@ -185,10 +228,10 @@ fn received_whole(
     py: Python<'_>,
     len: usize,
     flags: c_int,
-    mut receive: impl FnMut(WritableMemory) -> Result<usize>,
+    mut receive: impl FnMut(WritableMemory, usize) -> Result<usize>,
 ) -> Result<Bound<'_, PyBytes>> {
     let bytes = UnfinishedBytes::for_flags(py, len, flags)?;
-    let count = receive(bytes.memory(0))?;
+    let count = receive(bytes.memory(0), len)?;
     Ok(bytes.finish(count))
 }
 
@@ -225,7 +268,7 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let (wanted, flags) = arguments::size_and_flags(&given, c"n|i:recvfrom")?;
     let wanted = size(wanted, "negative buffersize in recvfrom")?;
     let mut from = AddressBuffer::default();
-    let receive = |memory| receive_from(this, memory, flags, &mut from);
+    let receive = |memory, expected| receive_from(this, memory, expected, flags, &mut from);
     let bytes = received(this, wanted, flags, receive)?;
     let from = address::to_python(this.py(), &from.address())?;
     Ok((bytes, from).into_pyobject(this.py())?.into_any())
@@ -234,10 +277,11 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
 fn receive_from(
     this: This<'_, '_>,
     memory: WritableMemory,
+    expected: usize,
     flags: c_int,
     from: &mut AddressBuffer,
 ) -> Result<usize> {
-    call::attempt(this.py(), this.get(), receiving(memory.len, flags), |fd, added| {
+    call::attempt(this.py(), this.get(), receiving(expected, flags), |fd, added| {
         sys::recvfrom(fd, memory, flags | added, from)
     })
 }
@@ -248,7 +292,7 @@ pub fn recvfrom_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     let wanted = size(wanted, "negative buffersize in recvfrom_into")?;
     let memory = portion(&memory, wanted, "nbytes is greater than the length of the buffer")?;
     let mut from = AddressBuffer::default();
-    let received = receive_from(this, memory, flags, &mut from)?;
+    let received = receive_from(this, memory, memory.len, flags, &mut from)?;
     let from = address::to_python(this.py(), &from.address())?;
     Ok((received, from).into_pyobject(this.py())?.into_any())
 }

@@ -146,6 +146,17 @@ pub fn recv(fd: RawFd, memory: WritableMemory, flags: c_int) -> Result<usize> {
     counted(unsafe { libc::recv(fd, memory.start.cast(), memory.len, flags) })
 }
 
+/// recvmsg(2) into two pieces of memory, nothing but data.
+pub fn recv_scattered(fd: RawFd, mut parts: [WritableMemory; 2], flags: c_int) -> Result<usize> {
+    const { assert!(size_of::<libc::iovec>() == size_of::<WritableMemory>()) };
+    let mut header = empty_header();
+    header.msg_iov = parts.as_mut_ptr().cast();
+    header.msg_iovlen = parts.len() as _;
+    // SAFETY: `header` points to two parts, each laid out as an iovec, whose makers promise their
+    // memory through this call.
+    counted(unsafe { libc::recvmsg(fd, &raw mut header, flags) })
+}
+
 /// recvfrom(2).
 pub fn recvfrom(
     fd: RawFd,
