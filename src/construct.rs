@@ -135,7 +135,8 @@ impl Socket {
 
 /// An object that `__init__` has not seen yet lacks what CPython's `__init__` sets.
 pub fn made(this: This<'_, '_>, attribute: &'static str) -> Result<()> {
-    if this.get().kind() != 0 {
+    // Of the types 0 is one: a descriptor can be adopted as it. Of the class's families it is none.
+    if this.get().family() != 0 {
         return Ok(());
     }
     Err(Error::Attribute(arguments::type_name(this.as_any()), attribute))
