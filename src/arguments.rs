@@ -597,17 +597,25 @@ pub fn encoded_path<'py>(path: &Bound<'py, PyString>) -> Result<Bound<'py, PyByt
     }
 }
 
-/// The type's name as C code sees it (`tp_name`), which for types made in C has the module in it.
+/// The name of the type of what is no tuple as C code sees it (`tp_name`), which for most types made
+/// in C has the module in it. The limited API tells it in the words of an error alone.
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {
-    let class = object.get_type();
-    let name = class.name().map_or_else(|_| String::new(), |name| name.to_string());
-    // SAFETY: a type object that is alive.
-    let flags = unsafe { ffi::PyType_GetFlags(class.as_type_ptr()) };
-    if flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
-        return name;
-    }
-    match class.module() {
-        Ok(module) if module != "builtins" => format!("{module}.{name}"),
-        _ => name,
+    let mut tuple = ptr::null_mut::<ffi::PyObject>();
+    // SAFETY: an object that is alive, and for `O!` a type and a pointer for an object of it.
+    let parsed = unsafe {
+        ffi::PyArg_Parse(
+            object.as_ptr(),
+            c"O!".as_ptr(),
+            &raw mut ffi::PyTuple_Type,
+            &raw mut tuple,
+        )
+    };
+    let refusal = match parsed {
+        0 => PyErr::fetch(object.py()).value(object.py()).to_string(),
+        _ => String::new(),
+    };
+    match refusal.rsplit_once("must be tuple, not ") {
+        Some((_, name)) if !object.is_none() => name.to_owned(),
+        _ => object.get_type().name().map_or_else(|_| String::new(), |name| name.to_string()),
     }
 }
