@@ -51,7 +51,7 @@ pub enum Interest {
     Read,
     /// Room to send, or a connection made.
     Write,
-    /// Nothing but time (and an error, which poll always tells).
+    /// Nothing but time.
     Time,
 }
 
@@ -271,12 +271,9 @@ impl Call<'_> {
     /// the descriptor is closed.
     #[must_use]
     pub fn wait(&self, interest: Interest, deadline: Deadline, slice: Option<Duration>) -> Waited {
-        let left = deadline.left();
-        if left.is_some_and(|left| left.is_zero()) {
-            return Waited::TimedOut;
-        }
-        let shortest = [left, slice].into_iter().flatten().min();
-        match self.block(|fd| sys::poll(fd, events(interest), shortest)) {
+        // Polled even when nothing is left: what is there is taken, however short the timeout.
+        let shortest = [deadline.left(), slice].into_iter().flatten().min();
+        match self.block(|fd| sys::poll(polled(fd, interest), events(interest), shortest)) {
             Ok(true) => Waited::Ready,
             Ok(false) if deadline.left().is_some_and(|left| left.is_zero()) => Waited::TimedOut,
             Ok(false) => Waited::Sliced,
@@ -308,6 +305,14 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// Poll tells of errors and hang-ups unasked, but not of a descriptor below zero.
+const fn polled(fd: RawFd, interest: Interest) -> RawFd {
+    match interest {
+        Interest::Read | Interest::Write => fd,
+        Interest::Time => -1,
     }
 }
 
