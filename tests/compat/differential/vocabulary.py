@@ -38,6 +38,7 @@ __all__ = [
     "os",
     "pathlib",
     "pickle",
+    "private",
     "released",
     "reset",
     "seen",
@@ -98,8 +99,9 @@ class Tuple(tuple):
 
 Pair = namedtuple("Pair", "host port")
 
-# An abstract name that no other process has.
+# An abstract name, and an address of the loopback interface, that no other process uses.
 abstract = f"\0rsnet-{os.getpid():07}"
+private = "127.{}.{}.{}".format(*(os.getpid() + (1 << 16)).to_bytes(4)[1:])
 
 
 def released(length):

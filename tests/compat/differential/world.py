@@ -35,7 +35,7 @@ _VARIABLES = (*SOCKETS, "s", "f", "file", "address")
 # A timeout above this is as good as none: lines that would wait as long are left out.
 _LONG_S = 1.0
 # How long a line may sleep that was thought not to wait; then it is interrupted.
-_PATIENCE_S = 0.25
+_PATIENCE_S = 0.1
 
 _RECEIVING = r"recv\w*|accept|_accept"
 _WAITING = re.compile(
@@ -274,7 +274,8 @@ class World:
         )
 
     def _warning(self, warning: warnings.WarningMessage) -> Any:
-        return warning.category, self._read.text(str(warning.message)), warning.filename
+        # Not where it points to: a native function has no lines of its own.
+        return warning.category, self._read.text(str(warning.message))
 
     def _sockets(self) -> Iterator[tuple[str, Any]]:
         for name in SOCKETS:
