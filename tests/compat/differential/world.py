@@ -36,6 +36,8 @@ _VARIABLES = (*SOCKETS, "s", "f", "file", "address")
 _LONG_S = 1.0
 # How long a line may sleep that was thought not to wait; then it is interrupted.
 _PATIENCE_S = 0.1
+# How long a line may compute; a call that tries again and again without a pause is interrupted too.
+_BUSY_S = 1.0
 
 _RECEIVING = r"recv\w*|accept|_accept"
 _WAITING = re.compile(
@@ -118,17 +120,19 @@ def _one_processor() -> Iterator[None]:
 
 # Lines that wait although they were thought not to are interrupted.
 
-_sleeps_at_start: int | None = None
+_at_start: tuple[int, float] | None = None
 
 
-def _sleeps() -> int:
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+def _sleeps_and_work_s() -> tuple[int, float]:
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    return usage.ru_nvcsw, usage.ru_utime + usage.ru_stime
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    if _sleeps_at_start is None:
+    if _at_start is None:
         return
-    if _sleeps() == _sleeps_at_start:
+    (sleeps_before, work_before_s), (sleeps, work_s) = _at_start, _sleeps_and_work_s()
+    if sleeps == sleeps_before and work_s < work_before_s + _BUSY_S:
         # It did not wait at all: the machine gave the time to others.
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
         return
@@ -146,13 +150,13 @@ def _alarm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_patience() -> Iterator[None]:
-    global _sleeps_at_start
-    _sleeps_at_start = _sleeps()
+    global _at_start
+    _at_start = _sleeps_and_work_s()
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
     try:
         yield
     finally:
-        _sleeps_at_start = None
+        _at_start = None
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
