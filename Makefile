@@ -6,7 +6,7 @@
 PYTHON ?=
 PYTHONS ?=
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format compat compat-long wheel clean
+.PHONY: help demo test lint format compat compat-long tools wheel clean
 
 # Sets $python to the interpreter of the project's own environment for the Python $(1), with the
 # dependency groups $(2) in it; stops, having said why, when something that it needs is missing.
@@ -30,7 +30,7 @@ lint: ## check formatting, lints, types, stubs and which way imports run
 	&& cargo clippy --workspace --all-targets --locked -- --deny warnings \
 	&& "$$python" -m ruff format --check $(python_code) \
 	&& "$$python" -m ruff check $(python_code) \
-	&& "$$python" -m mypy python examples/demo.py tools/set_up.py tests/lint/import_directions.py tests/lint/confined.py \
+	&& "$$python" -m mypy python examples/demo.py examples/tools/__main__.py examples/tools/proof tools/set_up.py tests/lint/import_directions.py tests/lint/confined.py \
 	&& "$$python" -m mypy.stubtest --allowlist tests/lint/stubtest_allowlist.txt rsnet \
 	&& "$$python" tests/lint/import_directions.py \
 	&& "$$python" tests/lint/confined.py
@@ -54,6 +54,9 @@ compat: ## CPython's own tests, with rsnet and with the standard library, on eve
 compat-long: ## a million random sequences of calls, on rsnet and on the standard library
 	@$(call environment,$(PYTHON),test) \
 	&& RSNET_DIFFERENTIAL_SEQUENCES=1000000 "$$python" -m pytest --timeout=0 tests/compat -k differential
+
+tools: ## well-known clients against their servers, with rsnet and with the standard library (OPTIONS="--quick --tool redis-py")
+	@$(call environment,$(PYTHON),tools) && "$$python" examples/tools --install $(OPTIONS)
 
 wheel: ## build the wheel, one for all Pythons, into target/wheels
 	@$(call environment,$(PYTHON),) && ls target/wheels/*.whl

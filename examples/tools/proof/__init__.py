@@ -1,0 +1,1 @@
+"""Runs client programs with the standard library and with rsnet, and compares them."""
