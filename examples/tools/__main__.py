@@ -31,7 +31,13 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds: wide intervals")
     parser.add_argument("--apart", action="store_true", help="the server on another core")
     parser.add_argument("--results", action="store_true", help="compare results, time nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="write the figures there as well; without a file to stdout, and the rest to stderr",
+    )
     parser.add_argument("--install", action="store_true", help="install missing servers, if root")
     parser.add_argument("--list", action="store_true", help="list the tools and what they need")
     return parser.parse_args(arguments)
@@ -94,14 +100,19 @@ def run(files: dict[str, Path], options: argparse.Namespace) -> int:
         plan = measure.QUICK if options.quick else measure.THOROUGH
         plan = dataclasses.replace(plan, apart=options.apart)
     ready = able_to_run(files, options)
+    for_people = sys.stderr if options.json == "-" else sys.stdout
     proofs = []
     for name, tool in ready.items():
         proofs.append(measure.prove(tool, files[name], plan))
-        print(report.summary(proofs[-1]), flush=True)
+        print(report.summary(proofs[-1]), file=for_people, flush=True)
     if plan is not None and proofs:
-        print(f"\n{report.table(proofs)}")
+        print(f"\n{report.table(proofs)}", file=for_people)
     if options.json:
-        options.json.write_text(json.dumps(report.as_json(proofs, plan), indent=2) + "\n")
+        text = json.dumps(report.as_json(proofs, plan), indent=2) + "\n"
+        if options.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(options.json).write_text(text)
     return 0 if len(ready) == len(files) and all(proof.holds for proof in proofs) else 1
 
 

@@ -40,11 +40,11 @@ class Plan:
 
 THOROUGH = Plan(
     pairs=6,
-    most_pairs=12,
-    rounds=30,
+    most_pairs=10,
+    rounds=40,
     least_rounds=6,
-    pair_ns=1e9,
-    block_ns=6e6,
+    pair_ns=6e8,
+    block_ns=2.5e6,
     count_ns=1e8,
     apart=False,
 )
@@ -113,18 +113,17 @@ class Setting:
 def prove(tool: Tool, path: Path, plan: Plan | None) -> Proof:
     """Run the tool's server, and its client in every setting; with no plan compare results only."""
     proof = Proof(tool.NAME)
-    with servers.folder() as place, servers.decoys() as decoys:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(servers.folder())
+        at = stack.enter_context(servers.decoys())
         with pinned(cores(plan)[1]):
-            serving = tool.server(place)
-            at = serving.__enter__()
-        with contextlib.ExitStack() as stack:
-            stack.push(serving)
-            for timeout_s in (None, TIMEOUT_S) if tool.TIMEOUT else (None,):
-                setting = Setting(tool, path, place, at | decoys, timeout_s)
-                rows = check(setting, plan, proof)
-                if plan is not None:
-                    measure(setting, plan, rows)
-                    proof.rows += rows
+            at |= stack.enter_context(tool.server(place))
+        for timeout_s in (None, TIMEOUT_S) if tool.TIMEOUT else (None,):
+            setting = Setting(tool, path, place, at, timeout_s)
+            rows = check(setting, plan, proof)
+            if plan is not None:
+                measure(setting, plan, rows)
+                proof.rows += rows
     return proof
 
 
@@ -177,7 +176,7 @@ def difference(setting: Setting, operation: str, outcomes: list[str]) -> str:
 
 def counted(setting: Setting, plan: Plan, operation: str, clients: tuple[Rival, Rival]) -> Row:
     row = Row(setting.tool.NAME, operation, setting.timeout_s, bool(setting.tool.TIMEOUT))
-    warm_ns = min(client.time(operation, WARM_UP)[0] for client in clients)
+    warm_ns = min(client.time(operation, WARM_UP) for client in clients)
     times = min(max(LEAST_COUNTED, round(plan.count_ns / warm_ns)), MOST_COUNTED)
     for subject, client in zip(SUBJECTS, clients, strict=True):
         row.calls[subject] = system_calls.per_operation(client, operation, times, setting.place)
@@ -213,12 +212,12 @@ def time_rows(setting: Setting, plan: Plan, rows: list[Row]) -> None:
 
 def rounds_of(clients: tuple[Rival, Rival], operation: str, plan: Plan) -> list[Round]:
     """The rounds of one pair of processes, which take turns at going first."""
-    warm_ns = min(client.time(operation, WARM_UP)[0] for client in clients)
+    warm_ns = min(client.time(operation, WARM_UP) for client in clients)
     repeats = max(1, round(plan.block_ns / warm_ns))
     affordable = round(plan.pair_ns / (2 * repeats * warm_ns))
     rounds = []
     for number in range(min(max(affordable, plan.least_rounds), plan.rounds)):
         order = clients if number % 2 else clients[::-1]
-        times = {client: client.time(operation, repeats)[0] for client in order}
+        times = {client: client.time(operation, repeats) for client in order}
         rounds.append((times[clients[0]], times[clients[1]]))
     return rounds

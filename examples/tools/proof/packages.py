@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -28,20 +29,27 @@ def can_install() -> bool:
 def install(programs: Collection[Program]) -> None:
     """Install Debian packages, with none of their services started."""
     packages = sorted({one.package for one in programs})
-    print(f"installing {' '.join(packages)}", flush=True)
+    print(f"installing {' '.join(packages)}", file=sys.stderr, flush=True)
     with services_stay_down():
-        done = subprocess.run(
-            ["apt-get", "install", "--yes", "--no-install-recommends", *packages],
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        done = apt_get("install", "--yes", "--no-install-recommends", *packages)
+        if done.returncode != 0:
+            # Mostly because the machine has no lists of packages, or old ones.
+            apt_get("update")
+            done = apt_get("install", "--yes", "--no-install-recommends", *packages)
     if done.returncode != 0:
-        raise Failed(
-            f"apt-get could not install {' '.join(packages)}: {done.stdout.strip()[-300:]}"
-        )
+        reason = " / ".join(done.stdout.strip().splitlines()[-3:])
+        raise Failed(f"apt-get could not install {' '.join(packages)}: {reason}")
+
+
+def apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["apt-get", *arguments],
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @contextlib.contextmanager

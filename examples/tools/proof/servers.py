@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from proof.failure import Failed
 
@@ -40,9 +41,12 @@ def installed(name: str) -> str:
     return path
 
 
-def unprivileged() -> str | None:
+def unprivileged() -> dict[str, Any]:
     """Whom a server runs as: several refuse to run as root, and none has a need to."""
-    return "nobody" if os.getuid() == 0 else None
+    if os.getuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 @contextlib.contextmanager
@@ -58,9 +62,8 @@ def folder() -> Iterator[Path]:
 
 def own(path: Path) -> Path:
     """Give a file or folder to whom the server runs as."""
-    if user := unprivileged():
-        entry = pwd.getpwnam(user)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+    if who := unprivileged():
+        os.chown(path, who["user"], who["group"])
     return path
 
 
@@ -80,7 +83,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 @contextlib.contextmanager
-def decoys() -> Iterator[dict[str, int]]:
+def decoys() -> Iterator[dict[str, Any]]:
     """Ports for the failures: one that refuses, one each that accepts or receives and is silent."""
     with (
         socket.socket() as refusing,
@@ -102,12 +105,12 @@ def run_once(command: Sequence[str | Path], place: Path) -> None:
     done = subprocess.run(
         [str(word) for word in command],
         cwd=place,
-        user=unprivileged(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | {"HOME": str(place)},
+        **unprivileged(),
     )
     if done.returncode != 0:
         raise Failed(f"{Path(command[0]).name} failed: {last_lines(done.stdout)}")
@@ -132,7 +135,6 @@ def running(
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=place,
-            user=None if as_me else unprivileged(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -140,6 +142,7 @@ def running(
             start_new_session=True,
             preexec_fn=_end_with_parent,
             env=os.environ | {"HOME": str(place)},
+            **({} if as_me else unprivileged()),
         )
     try:
         wait_for(process, port, log)
