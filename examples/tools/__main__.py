@@ -105,7 +105,7 @@ def run(files: dict[str, Path], options: argparse.Namespace) -> int:
     for name, tool in ready.items():
         proofs.append(measure.prove(tool, files[name], plan))
         print(report.summary(proofs[-1]), file=for_people, flush=True)
-    if plan is not None and proofs:
+    if any(proof.rows for proof in proofs):
         print(f"\n{report.table(proofs)}", file=for_people)
     if options.json:
         text = json.dumps(report.as_json(proofs, plan), indent=2) + "\n"

@@ -167,7 +167,9 @@ def test_a_tool_that_does_not_use_rsnet_is_told(sample: Callable[[str], Path]) -
 def test_a_client_that_ends_early_is_told(sample: Callable[[str], Path]) -> None:
     done = run_tools("--results", folder=sample("sys.exit(7)"))
     assert done.returncode == 1
-    assert done.stderr.endswith("sample with socket ended early with exit code 7; see above.\n")
+    assert done.stdout.startswith(
+        "FAILED     sample: sample with socket ended early with exit code 7; see above."
+    )
 
 
 def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
@@ -189,7 +191,9 @@ def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     )
     done = run_tools("--results", folder=folder)
     assert done.returncode == 1
-    assert re.fullmatch(r"python\S* did not start: no\n", done.stderr)
+    assert re.fullmatch(
+        r"FAILED     sample: python\S* did not start\. The server's log ends: no\n", done.stdout
+    )
 
 
 # The end.

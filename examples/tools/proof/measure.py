@@ -12,6 +12,7 @@ from typing import Any
 
 from proof import servers, system_calls
 from proof.comparison import Comparison, Round, compare
+from proof.failure import Failed
 from proof.operations import Tool
 from proof.rival import SUBJECTS, Rival, rival
 
@@ -83,11 +84,13 @@ class Proof:
     rows: list[Row] = field(default_factory=list)
     compared: int = 0
     differences: list[str] = field(default_factory=list)
+    # Why it could not be carried through.
+    failure: str | None = None
 
     @property
     def holds(self) -> bool:
         slower = [row for row in self.rows if row.comparison and row.comparison.verdict == "SLOWER"]
-        return not self.differences and not slower
+        return not (self.differences or slower or self.failure)
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,21 @@ def prove(tool: Tool, path: Path, plan: Plan | None) -> Proof:
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(servers.folder())
         at = stack.enter_context(servers.decoys())
-        with pinned(cores(plan)[1]):
-            at |= stack.enter_context(tool.server(place))
-        for timeout_s in (None, TIMEOUT_S) if tool.TIMEOUT else (None,):
-            setting = Setting(tool, path, place, at, timeout_s)
-            rows = check(setting, plan, proof)
-            if plan is not None:
-                measure(setting, plan, rows)
-                proof.rows += rows
+        try:
+            with pinned(cores(plan)[1]):
+                at |= stack.enter_context(tool.server(place))
+            for timeout_s in (None, TIMEOUT_S) if tool.TIMEOUT else (None,):
+                use(Setting(tool, path, place, at, timeout_s), plan, proof)
+        except Failed as failed:
+            proof.failure = f"{failed} The server's log ends: {servers.last_words(place)}"
     return proof
+
+
+def use(setting: Setting, plan: Plan | None, proof: Proof) -> None:
+    rows = check(setting, plan, proof)
+    if plan is not None:
+        measure(setting, plan, rows)
+        proof.rows += rows
 
 
 def cores(plan: Plan | None) -> tuple[int | None, int | None]:

@@ -51,7 +51,9 @@ def timeout(row: Row) -> str:
 
 
 def summary(proof: Proof) -> str:
-    """One line for a tool: whether its results were equal."""
+    """One line for a tool whose results were equal; one for each difference otherwise."""
+    if proof.failure:
+        return f"FAILED     {proof.tool}: {proof.failure}"
     if proof.differences:
         return "\n".join(f"DIFFERENT  {text}" for text in proof.differences)
     return f"{proof.tool}: {proof.compared} results equal"
@@ -69,6 +71,7 @@ def as_json(proofs: Sequence[Proof], plan: Plan | None) -> dict[str, Any]:
                 "holds": proof.holds,
                 "compared": proof.compared,
                 "differences": proof.differences,
+                "failure": proof.failure,
                 "rows": [row_as_json(row) for row in proof.rows],
             }
             for proof in proofs

@@ -20,6 +20,7 @@ from typing import Any
 from proof.failure import Failed
 
 HOST = "127.0.0.1"
+LOG = "server.log"
 START_S, STOP_S, LOOK_AGAIN_S = 30.0, 10.0, 0.02
 # The last two are not on every user's PATH; Debian keeps PostgreSQL's programs in the third kind.
 FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/usr/lib/postgresql/*/bin")
@@ -130,7 +131,7 @@ def running(
     `as_me` is for what only the user of this program can run: an interpreter in the user's own
     folder, or a server that has to be root to log somebody in.
     """
-    log = place / "server.log"
+    log = place / LOG
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -145,7 +146,7 @@ def running(
             **({} if as_me else unprivileged()),
         )
     try:
-        wait_for(process, port, log)
+        wait_for(process, port)
         yield
     finally:
         end(process, stop)
@@ -155,14 +156,14 @@ def _end_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     """Until the server accepts connections."""
     end_s = time.monotonic() + START_S
     name = Path(str(process.args[0])).name  # type: ignore[index]
     while not accepts(port):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_AGAIN_S)
-            raise Failed(f"{name} did not start: {last_lines(log.read_text(errors='replace'))}")
+            raise Failed(f"{name} did not start.")
         if time.monotonic() > end_s:
             raise Failed(f"{name} does not answer on port {port} after {START_S:g} s.")
 
@@ -185,5 +186,13 @@ def end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
     process.wait()
 
 
+def last_words(place: Path) -> str:
+    """How the log of the server that runs, or ran, in that folder ends."""
+    try:
+        return last_lines((place / LOG).read_text(errors="replace"))
+    except FileNotFoundError:
+        return last_lines("")
+
+
 def last_lines(text: str, count: int = 5) -> str:
-    return " / ".join(text.strip().splitlines()[-count:]) or "it said nothing"
+    return " / ".join(text.strip().splitlines()[-count:]) or "(nothing)"
