@@ -1,10 +1,11 @@
 """paramiko, SSH in Python, against OpenSSH's server."""
 
 import contextlib
-import hashlib
+import io
 import logging
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ NAME = "paramiko"
 TIMEOUT = "timeout"
 PROGRAMS = (Program("sshd", "openssh-server"), Program("ssh-keygen", "openssh-client"))
 
-# Where sshd, as root, wants an empty folder; the service makes it when it starts.
+# Where sshd, as root, wants an empty folder. The service makes it when it starts; it stays, because
+# any other sshd of this machine may have come to need it.
 EMPTY = Path("/run/sshd")
 
 CONFIGURATION = """
@@ -31,6 +33,8 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
+# Otherwise the shell runs what the user's own files say before each command.
+SetEnv HOME={place}
 # The files lie in /tmp, which others can write to.
 StrictModes no
 PermitRootLogin prohibit-password
@@ -52,7 +56,9 @@ def server(place: Path) -> Iterator[dict[str, Any]]:
     configuration.write_text(CONFIGURATION.format(host=HOST, port=port, place=place))
     # By its whole path, and as who runs this: it can log nobody else in.
     command = [installed("sshd"), "-D", "-e", "-f", configuration, *lenient(configuration)]
-    with empty_folder(), running(command, place, port, as_me=True):
+    if os.getuid() == 0:
+        EMPTY.mkdir(mode=0o755, exist_ok=True)
+    with running(command, place, port, as_me=True):
         yield {"port": port, "place": str(place)}
 
 
@@ -61,18 +67,6 @@ def lenient(configuration: Path) -> list[str]:
     option = ["-o", "PerSourcePenalties=no"]
     test = [installed("sshd"), "-t", "-f", str(configuration), *option]
     return option if subprocess.run(test, capture_output=True).returncode == 0 else []
-
-
-@contextlib.contextmanager
-def empty_folder() -> Iterator[None]:
-    if os.getuid() != 0 or EMPTY.exists():
-        yield
-        return
-    EMPTY.mkdir(mode=0o755)
-    try:
-        yield
-    finally:
-        EMPTY.rmdir()
 
 
 @contextlib.contextmanager
@@ -86,6 +80,10 @@ def client(at: SimpleNamespace, timeout_s: float | None) -> Iterator[Operations]
     ) -> paramiko.SSHClient:
         ssh = paramiko.SSHClient()
         ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        # paramiko leaves Nagle's algorithm on: its second small packet may wait 40 ms for the
+        # server's delayed ACK of the first. A socket of one's own is its way to turn that off.
+        sock = socket.create_connection((HOST, port), timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             ssh.connect(
                 HOST,
@@ -94,7 +92,7 @@ def client(at: SimpleNamespace, timeout_s: float | None) -> Iterator[Operations]
                 pkey=paramiko.Ed25519Key.from_private_key_file(f"{at.place}/{key}"),
                 allow_agent=False,
                 look_for_keys=False,
-                timeout=timeout_s,
+                sock=sock,
                 banner_timeout=banner_s,
                 auth_timeout=timeout_s,
             )
@@ -116,8 +114,9 @@ def client(at: SimpleNamespace, timeout_s: float | None) -> Iterator[Operations]
         files.get_channel().settimeout(timeout_s)
 
         def read() -> object:
-            with files.open(f"{at.place}/long", "rb") as file:
-                return hashlib.sha256(file.read()).hexdigest()
+            content = io.BytesIO()
+            files.getfo(f"{at.place}/long", content)
+            return content.getvalue()
 
         yield Operations(
             timed={
@@ -130,7 +129,7 @@ def client(at: SimpleNamespace, timeout_s: float | None) -> Iterator[Operations]
                 "exit status": lambda: run(ssh, "echo no >&2; exit 3"),
                 "no such file": lambda: files.stat(f"{at.place}/nothing"),
                 "wrong key": lambda: once(key="stranger"),
-                "refused": lambda: once(port=at.refusing_port),
+                "refused": lambda: paramiko.SSHClient().connect(HOST, at.refusing_port),
                 "timed out": lambda: once(port=at.silent_port, banner_s=0.2),
             },
         )
