@@ -130,7 +130,8 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if self.0.is_closed() {
             // An interpreter that shuts down cannot be let go of; the call ends by itself then.
-            let _ = Python::try_attach(|py| py.detach(|| self.0.leave()));
+            let call = &mut self.0;
+            let _ = Python::try_attach(|py| py.detach(|| call.leave()));
         }
     }
 }

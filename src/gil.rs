@@ -68,6 +68,10 @@ const CALLS_BETWEEN_LOOKS: u32 = 32;
 /// that do I/O let go of the interpreter after microseconds, one that computes after 5 ms.
 const LONG_WAY_BACK_NS: u64 = 3_000_000;
 
+/// How many calls are timed in earnest once a way back may have been long.
+const CALLS_TIMED: u32 = 16;
+static TO_BE_TIMED: AtomicU32 = AtomicU32::new(0);
+
 /// How long calls are then tried with the interpreter held.
 const CREDIT_NS: u64 = 100_000_000;
 
@@ -113,6 +117,8 @@ pub fn hold_for(py: Python<'_>, len: usize) -> Hold {
     }
     if now_ns() >= credit_end_ns {
         CREDIT_END_NS.store(0, Ordering::Relaxed);
+        // The thread that computes is likely to be there still.
+        TO_BE_TIMED.store(CALLS_TIMED, Ordering::Relaxed);
         return Hold::Release;
     }
     HELD_ON_CREDIT.fetch_add(1, Ordering::Relaxed);
@@ -129,10 +135,29 @@ pub fn is_nobody_on_the_way() -> bool {
 }
 
 /// Runs `work` without the interpreter, and times the way back.
+///
+/// The clock that ticks every few milliseconds costs next to nothing, and between two of its ticks
+/// there is no long way back. Only when one has passed are the next calls timed in earnest.
 pub fn without<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> T) -> T {
     if ALONE.load(Ordering::Relaxed) {
         return py.detach(work);
     }
+    if TO_BE_TIMED.load(Ordering::Relaxed) > 0 {
+        return timed_without(py, work);
+    }
+    let (value, done) = py.detach(|| {
+        let value = work();
+        (value, sys::coarse_ticks())
+    });
+    if sys::coarse_ticks() != done {
+        TO_BE_TIMED.store(CALLS_TIMED, Ordering::Relaxed);
+    }
+    value
+}
+
+/// Runs `work` without the interpreter; a long way back gives credit.
+#[cold]
+fn timed_without<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> T) -> T {
     let (value, done_ns, held, on_the_way) = py.detach(|| {
         let value = work();
         let held = HELD_ON_CREDIT.load(Ordering::Relaxed);
@@ -140,6 +165,9 @@ pub fn without<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> T) -> T {
         (value, now_ns(), held, on_the_way)
     });
     ON_THE_WAY_BACK.fetch_sub(1, Ordering::Relaxed);
+    // A count that several threads lower at once may miss one; it only says how long to be careful.
+    let left = TO_BE_TIMED.load(Ordering::Relaxed);
+    TO_BE_TIMED.store(left.saturating_sub(1), Ordering::Relaxed);
     let now_ns = now_ns();
     if now_ns.saturating_sub(done_ns) > LONG_WAY_BACK_NS
         && on_the_way < MANY_ON_THE_WAY
@@ -162,7 +190,10 @@ pub fn prepare_for_forks() -> Result<()> {
 
 /// True if this is the only thread that Python has started, as of a short while ago.
 fn is_alone(py: Python<'_>) -> bool {
-    if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(CALLS_BETWEEN_LOOKS) {
+    // Not an atomic addition: it costs as much as all the rest, and a lost count does no harm.
+    let calls = CALLS.load(Ordering::Relaxed);
+    CALLS.store(calls.wrapping_add(1), Ordering::Relaxed);
+    if calls.is_multiple_of(CALLS_BETWEEN_LOOKS) {
         ALONE.store(count_threads(py).is_ok_and(|count| count == 0), Ordering::Relaxed);
     }
     ALONE.load(Ordering::Relaxed)

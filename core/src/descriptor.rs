@@ -14,11 +14,11 @@
 //! Calls of threads that a fork left behind do not exist in the child: the fork generation makes
 //! their count start anew there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use crate::errno::{Errno, Result};
@@ -141,7 +141,7 @@ impl Descriptor {
             fd: fd_of(before),
             epoch: before & EPOCH,
             generation: self.generation.load(Ordering::Relaxed),
-            has_left: AtomicBool::new(false),
+            has_left: false,
         };
         if call.fd < 0 { Err(Errno(libc::EBADF)) } else { Ok(call) }
     }
@@ -235,7 +235,7 @@ pub struct Call<'a> {
     fd: RawFd,
     epoch: u64,
     generation: u32,
-    has_left: AtomicBool,
+    has_left: bool,
 }
 
 impl Call<'_> {
@@ -287,8 +287,8 @@ impl Call<'_> {
     /// Ends the call before it is dropped, for whoever must choose the moment: the last call out of a
     /// closed descriptor closes the number, which may block for as long as SO_LINGER says. The
     /// number must not be used after.
-    pub fn leave(&self) {
-        if self.has_left.swap(true, Ordering::SeqCst) {
+    pub fn leave(&mut self) {
+        if std::mem::replace(&mut self.has_left, true) {
             return;
         }
         if self.generation != GENERATION.load(Ordering::Relaxed) {
@@ -324,12 +324,20 @@ const fn events(interest: Interest) -> i16 {
     }
 }
 
-/// A thread that sleeps on descriptors now and then.
+/// A thread that sleeps on descriptors now and then. Never freed, but used again by later threads: the
+/// way into a call needs no count of references.
+#[derive(Default)]
 struct Sleeper {
-    thread: libc::pid_t,
-    is_main: bool,
+    thread: AtomicI32,
     /// The id of the `Descriptor` it sleeps on, or zero.
     on: AtomicUsize,
+}
+
+/// What a thread knows of itself.
+#[derive(Clone, Copy)]
+struct OwnSleeper {
+    sleeper: &'static Sleeper,
+    is_main: bool,
     generation: u32,
 }
 
@@ -337,70 +345,76 @@ struct Sleeper {
 /// runs signal handlers.
 #[must_use]
 pub fn is_main_thread() -> bool {
-    Sleeper::of_this_thread().is_some_and(|sleeper| sleeper.is_main)
+    OwnSleeper::of_this_thread().is_some_and(|own| own.is_main)
 }
 
 /// Runs `op` with the thread shown as asleep on the descriptor.
 fn asleep_on<T>(descriptor: &Descriptor, op: impl FnOnce() -> T) -> T {
-    let sleeper = Sleeper::of_this_thread();
-    if let Some(sleeper) = &sleeper {
-        // Before the look at the epoch, as a closer steps the epoch before it looks here: one of
-        // the two sees the other.
-        sleeper.on.store(descriptor.id(), Ordering::SeqCst);
-    }
+    let Some(own) = OwnSleeper::of_this_thread() else { return op() };
+    // Before the look at the epoch, as a closer steps the epoch before it looks here: one of the two
+    // sees the other.
+    own.sleeper.on.store(descriptor.id(), Ordering::SeqCst);
     let result = op();
-    if let Some(sleeper) = &sleeper {
-        sleeper.on.store(0, Ordering::SeqCst);
-    }
+    own.sleeper.on.store(0, Ordering::Release);
     result
 }
 
-impl Sleeper {
-    /// The thread's own; `None` while the thread's destructors run: such a thread sleeps unseen.
-    fn of_this_thread() -> Option<Arc<Self>> {
+impl OwnSleeper {
+    /// `None` while the thread's destructors run: such a thread sleeps unseen.
+    #[inline]
+    fn of_this_thread() -> Option<Self> {
         let present = GENERATION.load(Ordering::Relaxed);
-        let own = |slot: &RefCell<ThreadSleeper>| {
-            let mut slot = slot.borrow_mut();
-            match &slot.0 {
-                Some(sleeper) if sleeper.generation == present => Arc::clone(sleeper),
-                _ => Arc::clone(slot.0.insert(Self::register(present))),
+        let own = SLEEPER.try_with(|slot| match slot.0.get() {
+            Some(own) if own.generation == present => own,
+            _ => {
+                let own = Self::register(present);
+                slot.0.set(Some(own));
+                own
             }
-        };
-        SLEEPER.try_with(own).ok()
+        });
+        own.ok()
     }
 
-    fn register(generation: u32) -> Arc<Self> {
+    #[cold]
+    fn register(generation: u32) -> Self {
         let thread = sys::gettid();
-        let is_main = thread == sys::getpid();
-        let sleeper = Arc::new(Self { thread, is_main, on: AtomicUsize::new(0), generation });
-        registry().sleepers.push(Arc::clone(&sleeper));
-        sleeper
+        let mut registry = registry();
+        let sleeper = registry.unused.pop().unwrap_or_else(|| Box::leak(Box::default()));
+        sleeper.thread.store(thread, Ordering::SeqCst);
+        registry.sleepers.push(sleeper);
+        Self { sleeper, is_main: thread == sys::getpid(), generation }
     }
 }
 
 /// Takes the thread off the registry when it ends.
-struct ThreadSleeper(Option<Arc<Sleeper>>);
+struct ThreadSleeper(Cell<Option<OwnSleeper>>);
 
 impl Drop for ThreadSleeper {
     fn drop(&mut self) {
-        if let Some(sleeper) = self.0.take() {
-            registry().sleepers.retain(|other| !Arc::ptr_eq(other, &sleeper));
+        let mut registry = registry();
+        if let Some(own) = self.0.take()
+            && own.generation == GENERATION.load(Ordering::Relaxed)
+        {
+            registry.sleepers.retain(|other| !ptr::eq(*other, own.sleeper));
+            registry.unused.push(own.sleeper);
         }
     }
 }
 
 thread_local! {
-    static SLEEPER: RefCell<ThreadSleeper> = const { RefCell::new(ThreadSleeper(None)) };
+    static SLEEPER: ThreadSleeper = const { ThreadSleeper(Cell::new(None)) };
     static FORKING: Cell<Option<MutexGuard<'static, Registry>>> = const { Cell::new(None) };
 }
 
 /// How many forks lie between this process and the one that loaded rsnet.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { sleepers: Vec::new(), retired: Vec::new() });
+    Mutex::new(Registry { sleepers: Vec::new(), unused: Vec::new(), retired: Vec::new() });
 
 struct Registry {
-    sleepers: Vec<Arc<Sleeper>>,
+    sleepers: Vec<&'static Sleeper>,
+    /// Those of threads that have ended.
+    unused: Vec<&'static Sleeper>,
     /// Closed numbers that calls still use, by the id of their descriptor.
     retired: Vec<(usize, RawFd)>,
 }
@@ -416,7 +430,7 @@ fn wake_sleepers(id: usize) {
         let mut asleep = false;
         for sleeper in &registry().sleepers {
             if sleeper.on.load(Ordering::SeqCst) == id {
-                sys::interrupt_thread(sleeper.thread);
+                sys::interrupt_thread(sleeper.thread.load(Ordering::SeqCst));
                 asleep = true;
             }
         }

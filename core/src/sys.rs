@@ -360,6 +360,16 @@ pub fn poll(fd: RawFd, events: i16, timeout: Option<Duration>) -> Result<bool> {
     Ok(ready > 0)
 }
 
+/// The clock that the kernel keeps at hand, in ticks of a few milliseconds: read without a system call
+/// or a look at the hardware.
+#[must_use]
+pub fn coarse_ticks() -> (libc::time_t, libc::c_long) {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    (now.tv_sec, now.tv_nsec)
+}
+
 /// gettid(2).
 #[must_use]
 pub fn gettid() -> libc::pid_t {
