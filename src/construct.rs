@@ -224,8 +224,9 @@ fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
 fn create(py: Python<'_>, socket: &Socket, family: c_int, kind: c_int, proto: c_int) -> Result<()> {
     let default_timeout_ns = options::default_timeout_ns(py)?;
     let made = Made { family, kind, proto, default_timeout_ns, left_to_kernel: false };
-    refuse_foreign(family)?;
     let fd = call::without_interpreter(py, || sys::socket(family, kind, proto))?;
+    // After the kernel, which may refuse the type or the protocol as it does for CPython.
+    refuse_foreign(family)?;
     settle(socket, fd.as_raw_fd(), &made)?;
     socket.descriptor().adopt(fd.into_raw_fd());
     Ok(())
