@@ -21,7 +21,7 @@ demo: ## run the two client programs, timed beside the standard library (HOST= P
 
 test: ## build, then run the tests of the Rust and of the Python code
 	@$(call environment,$(PYTHON),test) && cargo test --workspace --locked \
-	&& "$$python" -m pytest --ignore=tests/compat/test_differential.py
+	&& "$$python" -m pytest
 
 lint: ## check formatting, lints, types, stubs and which way imports run
 	@$(call environment,$(PYTHON),dev) \

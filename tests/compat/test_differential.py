@@ -1,6 +1,6 @@
 """The same random programs with `socket` and with `rsnet`: nothing that they can see may differ.
 
-RSNET_DIFFERENTIAL_SEQUENCES  how many programs (1,000 unless told)
+RSNET_DIFFERENTIAL_SEQUENCES  how many programs (20,000 unless told)
 RSNET_DIFFERENTIAL_SEED       other programs; those of one seed are always the same
 RSNET_DIFFERENTIAL_SHARD      "2/4": only the second quarter of them, for four processes at a time
 RSNET_DIFFERENTIAL_ECHO       "1": each program on stderr before it runs, should one crash
@@ -24,7 +24,7 @@ from .differential.rival import FAULTS, rival, wraps_all
 from .differential.sequences import every_argument, lines_of, programs
 from .differential.world import Program, Surroundings, World
 
-SEQUENCES = int(os.environ.get("RSNET_DIFFERENTIAL_SEQUENCES", "1000"))
+SEQUENCES = int(os.environ.get("RSNET_DIFFERENTIAL_SEQUENCES", "20000"))
 SEED = int(os.environ.get("RSNET_DIFFERENTIAL_SEED", "0"))
 SHARD, SHARDS = map(int, os.environ.get("RSNET_DIFFERENTIAL_SHARD", "1/1").split("/"))
 ECHO = os.environ.get("RSNET_DIFFERENTIAL_ECHO") == "1"

@@ -234,6 +234,7 @@ POOLS: dict[str, list[str]] = {
         "-1",
         "socket.AF_UNIX",
         "Int(socket.AF_UNIX)",
+        # A plain number, for else there is a warning that points to a line: CPython's own in Python.
         "Index(int(socket.AF_UNIX))",
         "float(a.family)",
     ],

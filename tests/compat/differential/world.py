@@ -279,7 +279,7 @@ class World:
 
     def _warning(self, warning: warnings.WarningMessage) -> Any:
         # Not where it points to: a native function has no lines of its own.
-        return warning.category, self._read.text(str(warning.message))
+        return warning.category, self._read.text(str(warning.message)), warning.filename
 
     def _sockets(self) -> Iterator[tuple[str, Any]]:
         for name in SOCKETS:
