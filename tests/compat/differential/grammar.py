@@ -234,7 +234,7 @@ POOLS: dict[str, list[str]] = {
         "-1",
         "socket.AF_UNIX",
         "Int(socket.AF_UNIX)",
-        # A plain number, for else there is a warning that points to a line: CPython's own in Python.
+        # A plain number: else there is a warning, and it points to a line of CPython's own.
         "Index(int(socket.AF_UNIX))",
         "float(a.family)",
     ],
