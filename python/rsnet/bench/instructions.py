@@ -1,0 +1,66 @@
+"""User instructions per send+recv pair, counted by callgrind: the same in every run.
+
+    python -m rsnet bench --row instructions --strict
+
+gates on it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from .process import Failed, Missing, package_folder
+
+FEW, MANY = 500, 1500
+# Imported before the loop is made, so that all but the loop is the same in both runs.
+PROGRAM = """
+import sys
+module = __import__(sys.argv[1])
+near, far = module.socketpair()
+send, recv, data = near.send, far.recv, b"x" * 64
+for _ in range(int(sys.argv[2])):
+    send(data)
+    recv(1024)
+"""
+
+
+def figures() -> dict[str, dict[str, float]]:
+    """Instructions of a pair with each module. Raises Missing without valgrind, and Failed."""
+    if shutil.which("valgrind") is None:
+        raise Missing("valgrind")
+    return {
+        "stdlib": {"instructions": instructions_per_pair("socket")},
+        "rsnet": {"instructions": instructions_per_pair("rsnet")},
+    }
+
+
+def instructions_per_pair(module: str) -> float:
+    # Both lengths at the same time: it is their number that is asked for, not how long they take.
+    few, many = _start(module, FEW), _start(module, MANY)
+    return (_instructions(many) - _instructions(few)) / (MANY - FEW)
+
+
+def _start(module: str, pairs: int) -> subprocess.Popen[str]:
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    python = [sys.executable, "-P", "-S", "-c", PROGRAM, module, str(pairs)]
+    # Hashes decide how dictionaries lie in memory, and that how many steps a look-up takes.
+    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(package_folder())}
+    return subprocess.Popen(
+        [*valgrind, *python],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _instructions(process: subprocess.Popen[str]) -> int:
+    _, errors = process.communicate()
+    found = re.search(r"Collected : (\d+)", errors)
+    if process.returncode or found is None:
+        raise Failed((errors.splitlines() or ["valgrind says nothing"])[-1])
+    return int(found[1])
