@@ -9,9 +9,8 @@ use crate::sys::{self, Address, Message};
 
 /// Datagrams a call.
 pub const BATCH: usize = 128;
-/// Datagrams that one segmented send makes and one offloaded receive gets, and how many of them are
-/// fed at a time: as many as the receive buffer of an ordinary user holds.
-const SENDS_FED: usize = 2;
+/// Sends of many segments that wait to be received.
+const SENDS_FED: usize = 4;
 const RECEIVE_BUFFER_BYTES: libc::c_int = 4 << 20;
 const LARGEST_BYTES: usize = 65535;
 
@@ -74,6 +73,9 @@ impl Send {
     }
 
     fn send_batch(&mut self, headers: &mut Vec<libc::mmsghdr>) -> io::Result<()> {
+        if let ([payload], Some(address)) = (self.payloads.as_slice(), &self.address) {
+            return sys::sendto(&self.sender, payload, address).map(drop);
+        }
         let mut parts: Vec<libc::iovec> =
             self.payloads.iter().map(|payload| sys::part(payload)).collect();
         let messages = parts.chunks(self.segments).count();
@@ -83,7 +85,11 @@ impl Send {
             .chunks_mut(self.segments)
             .zip(&mut addresses)
             .zip(&mut controls)
-            .map(|((parts, address), control)| Message { parts, address: address.as_mut(), control })
+            .map(|((parts, address), control)| Message {
+                parts,
+                address: address.as_mut(),
+                control,
+            })
             .collect();
         sys::sendmmsg(&self.sender, headers, &mut batch).map(drop)
     }
@@ -182,12 +188,12 @@ impl Offload {
         })
     }
 
-    fn feed(&mut self, headers: &mut Vec<libc::mmsghdr>) -> io::Result<()> {
+    fn feed(&mut self) -> io::Result<()> {
         for _ in 0..SENDS_FED {
             let mut parts = [sys::part(&self.payload)];
             let address = Some(&mut self.address);
-            let mut batch = [Message { parts: &mut parts, address, control: &mut self.control }];
-            sys::sendmmsg(&self.sender, headers, &mut batch)?;
+            let message = Message { parts: &mut parts, address, control: &mut self.control };
+            sys::sendmsg(&self.sender, message)?;
         }
         Ok(())
     }
@@ -200,7 +206,7 @@ impl Workload for Offload {
         let mut total = Duration::ZERO;
         let mut headers = Vec::new();
         for _ in 0..batches {
-            self.feed(&mut headers)?;
+            self.feed()?;
             let mut missing = self.payload.len() * SENDS_FED;
             let started = Instant::now();
             while missing > 0 {

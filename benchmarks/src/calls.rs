@@ -1,6 +1,6 @@
 //! One call whose data is there already.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,6 @@ use crate::sys;
 
 const MESSAGE: [u8; 64] = [b'x'; 64];
 const LARGE_BYTES: usize = 256 * 1024;
-const LINE_BYTES: usize = 1024;
 /// As many as fit into the smallest usual buffer of a Unix socket.
 const BATCH: usize = 128;
 
@@ -75,9 +74,14 @@ pub struct LargeRecv {
 }
 
 impl LargeRecv {
-    pub fn open() -> io::Result<Self> {
+    pub fn tcp() -> io::Result<Self> {
         let (near, far) = tcp_pair()?;
         Ok(Self { near, far, buffer: vec![0; LARGE_BYTES] })
+    }
+
+    pub fn unix() -> io::Result<Self> {
+        let (near, far) = UnixStream::pair()?;
+        Ok(Self { near: near.into(), far: far.into(), buffer: vec![0; LARGE_BYTES] })
     }
 }
 
@@ -143,50 +147,5 @@ impl Workload for UdpSelf {
             sys::recvfrom(&self.socket, &mut buffer)?;
         }
         Ok(Round::mean(started.elapsed(), amount))
-    }
-}
-
-/// Lines of 1 KiB through a buffer of 8 KiB, as a buffered file reads them.
-pub struct Lines {
-    near: OwnedFd,
-    far: OwnedFd,
-    lines: Vec<u8>,
-}
-
-/// What one write feeds: eight fillings of the reader's buffer.
-const LINES_FED: usize = 64;
-
-impl Lines {
-    pub fn open() -> io::Result<Self> {
-        let (near, far) = tcp_pair()?;
-        let mut line = vec![b'x'; LINE_BYTES];
-        line.pop();
-        line.push(b'\n');
-        Ok(Self { near, far, lines: line.repeat(LINES_FED) })
-    }
-
-    fn read_lines(&self, buffer: &mut [u8]) -> io::Result<()> {
-        let mut lines = 0;
-        while lines < LINES_FED {
-            let received = sys::recv(&self.near, buffer)?;
-            let filled = buffer.get(..received).ok_or(ErrorKind::InvalidData)?;
-            lines += filled.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).count();
-        }
-        Ok(())
-    }
-}
-
-impl Workload for Lines {
-    fn round(&mut self, amount: usize) -> io::Result<Round> {
-        let batches = amount.div_ceil(LINES_FED);
-        let mut total = Duration::ZERO;
-        let mut buffer = [0; 8192];
-        for _ in 0..batches {
-            sys::feed(&self.far, &self.lines)?;
-            let started = Instant::now();
-            self.read_lines(&mut buffer)?;
-            total += started.elapsed();
-        }
-        Ok(Round::mean(total, batches * LINES_FED))
     }
 }

@@ -107,36 +107,6 @@ impl Workload for Udp {
     }
 }
 
-/// A request and a response over a connection that stays.
-pub struct Http {
-    socket: OwnedFd,
-    // Ends with this.
-    _far_end: FarEnd,
-}
-
-const REQUEST: &[u8] = b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\n\r\n";
-
-impl Http {
-    pub fn open(cores: Cores) -> io::Result<Self> {
-        let far_end = FarEnd::start("http", cores.near)?;
-        let socket = sys::socket(libc::SOCK_STREAM, libc::SOCK_NONBLOCK)?;
-        connect(&socket, &sys::loopback(far_end.port))?;
-        Ok(Self { socket, _far_end: far_end })
-    }
-}
-
-impl Workload for Http {
-    fn round(&mut self, amount: usize) -> io::Result<Round> {
-        let mut buffer = [0; 8192];
-        let started = Instant::now();
-        for _ in 0..amount {
-            sys::send(&self.socket, REQUEST)?;
-            recv(&self.socket, &mut buffer)?;
-        }
-        Ok(Round::mean(started.elapsed(), amount))
-    }
-}
-
 fn listener() -> io::Result<(OwnedFd, Address)> {
     let listener = sys::socket(libc::SOCK_STREAM, 0)?;
     sys::bind(&listener, &sys::loopback(0))?;

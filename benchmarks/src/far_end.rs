@@ -51,8 +51,10 @@ pub fn serve(kind: &str, core: usize) -> io::Result<()> {
         "tcp-echo" => answer(|request| request),
         "http" => answer(|_| RESPONSE),
         "source" => serve_beside_input(tcp_listener()?, |listener| {
-            for_each_stream(&listener, |stream| loop {
-                sys::send(&stream, &[b'x'; CHUNK_BYTES])?;
+            for_each_stream(&listener, |stream| {
+                loop {
+                    sys::send(&stream, &[b'x'; CHUNK_BYTES])?;
+                }
             })
         }),
         "sink" => serve_beside_input(tcp_listener()?, |listener| {

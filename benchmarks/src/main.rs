@@ -37,8 +37,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["worker", workload, near, far] => work(workload, near, far),
+        ["--version"] => say(concat!("rsnet-floor ", env!("CARGO_PKG_VERSION"))),
         ["far-end", kind, core] => number(core).and_then(|core| far_end::serve(kind, core)),
-        _ => Err(io::Error::other("usage: rsnet-floor worker WORKLOAD CORE FAR_CORE | far-end KIND CORE")),
+        _ => Err(io::Error::other(
+            "usage: rsnet-floor worker WORKLOAD CORE FAR_CORE | far-end KIND CORE",
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,28 +82,26 @@ fn open(name: &str, cores: Cores) -> io::Result<Option<Box<dyn Workload>>> {
     Ok(Some(match name {
         "recv-tcp" | "recv-tcp-timeout" => Box::new(calls::Ready::tcp()?),
         "recv-unix-timeout" => Box::new(calls::Ready::unix()?),
-        "recv-256k" => Box::new(calls::LargeRecv::open()?),
+        "recv-256k" => Box::new(calls::LargeRecv::unix()?),
+        "recv-256k-tcp" => Box::new(calls::LargeRecv::tcp()?),
         "pair-unix" => Box::new(calls::Pair::open()?),
         "udp-self" | "udp-self-timeout" => Box::new(calls::UdpSelf::open()?),
-        "makefile-readline" => Box::new(calls::Lines::open()?),
         "tcp-client" => Box::new(clients::Tcp::open(cores, false)?),
         "tcp-client-timeout" => Box::new(clients::Tcp::open(cores, true)?),
         "udp-client" => Box::new(clients::Udp::open(cores, false)?),
         "udp-client-timeout" => Box::new(clients::Udp::open(cores, true)?),
         "create-connection" => Box::new(clients::CreateConnection),
         "accept" => Box::new(clients::Accept),
-        "http-get" => Box::new(clients::Http::open(cores)?),
         "sendmmsg-one" => Box::new(batches::Send::addressed(&[64])?),
         "sendmmsg-64" => Box::new(batches::Send::plain(&batches::unequal_sizes())?),
         "sendmmsg-64-addressed" => Box::new(batches::Send::addressed(&batches::unequal_sizes())?),
         "sendmmsg-64-segmented" => Box::new(batches::Send::segmented(64, 128)?),
         "sendmmsg-1200-segmented" => Box::new(batches::Send::segmented(1200, 54)?),
         "recvmmsg-64" => Box::new(batches::Receive::open()?),
-        "recvmmsg-64-offload" => Box::new(batches::Offload::open(64, 128)?),
+        "recvmmsg-64-offload" => Box::new(batches::Offload::open(64, 64)?),
         "recvmmsg-1200-offload" => Box::new(batches::Offload::open(1200, 54)?),
         "sendall-bulk" => Box::new(bulk::Sendall::open(cores)?),
         "recv-into-bulk" => Box::new(bulk::RecvInto::open(cores)?),
         _ => return Ok(None),
     }))
 }
-

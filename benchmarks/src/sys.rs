@@ -1,4 +1,8 @@
 //! The system calls, one function each and nothing around them. All unsafe code of the floor is here.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "families and sizes of C structures, and batches of some hundred messages"
+)]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -165,6 +169,12 @@ fn header(message: &mut Message<'_>) -> libc::mmsghdr {
 /// The part of a message that is these bytes; whoever uses it keeps them alive.
 pub fn part(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+pub fn sendmsg(fd: &impl AsRawFd, mut message: Message<'_>) -> io::Result<usize> {
+    let header = header(&mut message);
+    // SAFETY: the header points into `message`, which lives through the call.
+    checked_bytes(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header.msg_hdr, 0) })
 }
 
 pub fn sendmmsg(

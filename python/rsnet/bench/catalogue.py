@@ -193,9 +193,16 @@ ROWS = (
     ),
     Row(
         "recv-256k",
-        "recv(256 KiB) getting 100 B",
+        "recv(256 KiB) getting 100 B, Unix pair",
         (faster(10),),
         peer=Peer("stdlib, recv_into", "recv-256k-into"),
+        feeding=_FED_BY_WRITE,
+    ),
+    Row(
+        "recv-256k-tcp",
+        "recv(256 KiB) getting 100 B, TCP (where recv also acknowledges)",
+        (),
+        peer=Peer("stdlib, recv_into", "recv-256k-tcp-into"),
         feeding=_FED_BY_WRITE,
     ),
     Row(
@@ -255,7 +262,7 @@ ROWS = (
         "recvmmsg 64 B, offloaded, against a recvfrom loop",
         (faster(28), of_floor(0.45)),
         stdlib="recvmmsg-64-offload-recvfrom",
-        feeding={"sendmsg": 1 / 128},
+        feeding={"sendmsg": 1 / 64},
     ),
     Row(
         "recvmmsg-1200-offload",

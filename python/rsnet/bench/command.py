@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -39,13 +40,21 @@ def main(argv: Sequence[str]) -> int:
             print(f"{row.name:26} {row.title}")
         return 0
     try:
-        if options.plot:
-            # Before the minutes that measuring takes, not after.
-            plot.pyplot()
+        _check(options)
         return _run(rows, options)
-    except plot.NoPlot as reason:
+    except (OSError, plot.NoPlot) as reason:
         print(reason, file=sys.stderr)
         return 1
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Finds out what would fail before the minutes that measuring takes, not after."""
+    if options.floor:
+        subprocess.run([options.floor, "--version"], capture_output=True)
+    if options.json:
+        Path(options.json).touch()
+    if options.plot:
+        plot.pyplot()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,7 +86,7 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> int:
     far, *_, near = sorted(allowed) * 2
     plan = Plan(
         cores=(near, far),
-        floor=str(Path(options.floor).resolve(strict=True)) if options.floor else None,
+        floor=str(Path(options.floor).resolve()) if options.floor else None,
         is_quick=options.quick,
         seed=random.SystemRandom().getrandbits(32) if options.seed is None else options.seed,
         counts_calls=systemcalls.is_there() and not options.quick,
@@ -92,7 +101,7 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> int:
         code = INTERRUPTED
     finally:
         os.sched_setaffinity(0, allowed)
-    print(table.table(measured, plan.floor is not None))
+    print(table.table(measured, plan.floor is not None), flush=True)
     if options.json:
         Path(options.json).write_text(report.as_json(measured, plan))
     if options.plot:

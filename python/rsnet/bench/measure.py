@@ -29,7 +29,7 @@ class Plan:
 
     @property
     def row_s(self) -> float:
-        return 0.5 if self.is_quick else 6.0
+        return 0.35 if self.is_quick else 7.0
 
     @property
     def round_s(self) -> float:
@@ -104,12 +104,17 @@ def _amount(row: Row, plan: Plan, worker: Worker) -> int:
         return fixed
     amount = 8
     while True:
-        started_s = perf_counter()
-        worker.run(amount)
-        taken_s = perf_counter() - started_s
-        if taken_s > plan.round_s / 2 or amount >= LARGEST_AMOUNT:
+        # The shortest of three: one stolen time slice must not make all rounds too small.
+        taken_s = min(_wall_s(worker, amount) for _ in range(3))
+        if taken_s > plan.round_s / 4 or amount >= LARGEST_AMOUNT:
             return max(1, round(amount * plan.round_s / taken_s))
         amount *= 2
+
+
+def _wall_s(worker: Worker, amount: int) -> float:
+    started_s = perf_counter()
+    worker.run(amount)
+    return perf_counter() - started_s
 
 
 def _take_turns(measured: Measured, plan: Plan, workers: dict[str, Worker]) -> None:

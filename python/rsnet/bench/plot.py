@@ -27,7 +27,9 @@ def pyplot() -> Any:
 def plot(rows: Sequence[Measured], path: str) -> None:
     """Draws each row's ratio to the standard library, its interval and its target into a file.
 
-    path: its suffix says which format: png, svg, pdf. Raises NoPlot, also when it cannot be written.
+    path: its suffix says which format: png, svg, pdf.
+
+    Raises NoPlot, also when the file cannot be written.
     """
     drawing = pyplot()
     shown = [measured for measured in rows if measured.rounds]
@@ -58,9 +60,7 @@ def _draw_row(axes: Any, height: int, measured: Measured) -> None:
         if variant in measured.rounds[0] and row.metric in measured.rounds[0][variant]:
             ratio = ratios(measured.rounds, variant, row.metric)
             error = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
-            axes.errorbar(
-                ratio.median, height, xerr=error, fmt=marker, color=colour, label=variant
-            )
+            axes.errorbar(ratio.median, height, xerr=error, fmt=marker, color=colour, label=variant)
     for target in row.targets:
         if target.kind is Kind.STDLIB and target.metric == row.metric:
             axes.plot(target.bound, height, "|", color="tab:red", markersize=14, label="target")

@@ -30,7 +30,7 @@ class Worker:
     """A process that does rounds of one workload."""
 
     def __init__(self, command: list[str]) -> None:
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
         # A session of its own: Ctrl-C comes to the scoreboard alone, which then ends its workers.
         self._process = subprocess.Popen(
             command,

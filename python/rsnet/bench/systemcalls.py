@@ -11,6 +11,10 @@ from collections.abc import Mapping
 
 from .process import Worker
 
+BATCHES = 4
+# Calls that are rarer than this per operation are the interpreter's: memory, mostly.
+FEWEST = 0.002
+
 
 class NotCounted(Exception):
     """strace could not do it; the text says why."""
@@ -28,12 +32,12 @@ def per_operation(worker: Worker, batch: int, feeding: Mapping[str, float]) -> d
     feeding: calls per operation that feed or empty the other end of the measured socket.
     Raises NotCounted.
     """
-    few, many = _calls(worker, batch), _calls(worker, 2 * batch)
+    amount = BATCHES * batch
+    few, many = _calls(worker, amount), _calls(worker, 2 * amount)
     counts = {
-        name: round((many[name] - few[name]) / batch - feeding.get(name, 0.0), 3) for name in many
+        name: round((many[name] - few[name]) / amount - feeding.get(name, 0.0), 4) for name in many
     }
-    # What is less than one call in a hundred operations is the interpreter's: memory, mostly.
-    return {name: count for name, count in sorted(counts.items()) if count >= 0.005}
+    return {name: count for name, count in sorted(counts.items()) if count >= FEWEST}
 
 
 def _calls(worker: Worker, amount: int) -> Counter[str]:

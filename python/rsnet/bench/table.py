@@ -43,14 +43,17 @@ def _laid_out(line: Sequence[str], widths: dict[int, int]) -> str:
 
 def _legend(has_floor: bool) -> str:
     text = (
-        "Medians of the rounds; in brackets the interval of the median (bootstrap, 95%). Ratios are\n"
-        "time of the standard library over time of the other, round by round: above 1 is faster.\n"
-        "calls s/r/f: system calls per operation of the standard library, rsnet and the floor.\n"
-        'near: the median misses the target and the interval reaches it. "missing": not measured here.'
+        "Medians of the rounds; in brackets the interval of the median (bootstrap, 95%).\n"
+        "Ratios: time of the standard library over time of the other, round by round; above 1 is\n"
+        "faster. calls s/r/f: system calls per operation of stdlib, rsnet and the floor.\n"
+        "near: the median misses the target, the interval reaches it. missing: not measured here."
     )
     if has_floor:
         return text
-    return text + "\nThe floor is left out: no binary was named with --floor (`make bench` builds it)."
+    return (
+        text
+        + "\nThe floor is left out: no program was named with --floor (`make bench` builds it)."
+    )
 
 
 def _lines(measured: Measured) -> list[Sequence[str]]:

@@ -17,7 +17,9 @@ from .round import Figures, Round, Setting, Workload, attribute, mean
 BATCH = 128
 # 64 on average, and each larger than the one before: no two of them can be sent as segments.
 UNEQUAL_SIZES = tuple(33 + number % 64 for number in range(BATCH))
-SENDS_FED = 2
+# Sends of many segments that wait to be received. A segmented send has at most 64 segments here: so
+# many a network card's offload puts together (UDP_GRO_CNT_MAX), though loopback would take more.
+SENDS_FED = 4
 RECEIVE_BUFFER_BYTES = 4 << 20
 LARGEST_BYTES = 2048
 # From linux/udp.h; the socket module does not have them.

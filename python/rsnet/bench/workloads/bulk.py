@@ -20,21 +20,23 @@ MEBIBYTE = 1 << 20
 @contextmanager
 def sendall(setting: Setting) -> Iterator[Round]:
     """sendall of a mebibyte."""
-    with far_end("sink", setting.far_core, setting.floor) as address:
-        with setting.module.create_connection(address) as client:
-            data = bytes(MEBIBYTE)
+    with (
+        far_end("sink", setting.far_core, setting.floor) as address,
+        setting.module.create_connection(address) as client,
+    ):
+        data = bytes(MEBIBYTE)
 
-            def run(amount: int) -> Figures:
-                started_ns = perf_counter_ns()
-                for _ in repeat(None, amount):
-                    client.sendall(data)
-                taken_ns = perf_counter_ns() - started_ns
-                # What is under way would keep the other core busy during somebody else's round.
-                while unsent_bytes(client):
-                    pass
-                return mean(taken_ns, amount)
+        def run(amount: int) -> Figures:
+            started_ns = perf_counter_ns()
+            for _ in repeat(None, amount):
+                client.sendall(data)
+            taken_ns = perf_counter_ns() - started_ns
+            # What is under way would keep the other core busy during somebody else's round.
+            while unsent_bytes(client):
+                pass
+            return mean(taken_ns, amount)
 
-            yield run
+        yield run
 
 
 def unsent_bytes(client: Any) -> int:
@@ -47,16 +49,18 @@ def unsent_bytes(client: Any) -> int:
 @contextmanager
 def recv_into(setting: Setting) -> Iterator[Round]:
     """recv_into of 256 KiB until a mebibyte is there."""
-    with far_end("source", setting.far_core, setting.floor) as address:
-        with setting.module.create_connection(address) as client:
-            buffer = memoryview(bytearray(MEBIBYTE // 4))
-            receive = client.recv_into
+    with (
+        far_end("source", setting.far_core, setting.floor) as address,
+        setting.module.create_connection(address) as client,
+    ):
+        buffer = memoryview(bytearray(MEBIBYTE // 4))
+        receive = client.recv_into
 
-            def run(amount: int) -> Figures:
-                missing = amount * MEBIBYTE
-                started_ns = perf_counter_ns()
-                while missing > 0:
-                    missing -= receive(buffer)
-                return mean(perf_counter_ns() - started_ns, amount)
+        def run(amount: int) -> Figures:
+            missing = amount * MEBIBYTE
+            started_ns = perf_counter_ns()
+            while missing > 0:
+                missing -= receive(buffer)
+            return mean(perf_counter_ns() - started_ns, amount)
 
-            yield run
+        yield run

@@ -68,7 +68,7 @@ def unix_pair(module: SocketModule) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def pair(setting: Setting) -> Iterator[Round]:
+def send_and_recv(setting: Setting) -> Iterator[Round]:
     """send and recv of 64 bytes over a blocking Unix pair."""
     with unix_pair(setting.module) as (near, far):
         send, recv = near.send, far.recv
@@ -107,12 +107,13 @@ def udp_self(timeout_s: float | None) -> Workload:
     return open_workload
 
 
-def large(method: str) -> Workload:
+def large(family: str, method: str) -> Workload:
     """recv of up to 256 KiB that gets 100 bytes, as asyncio reads; recv_into is the way around."""
 
     @contextmanager
     def open_workload(setting: Setting) -> Iterator[Round]:
-        with tcp_pair(setting.module) as (near, far):
+        pair = tcp_pair(setting.module) if family == "tcp" else unix_pair(setting.module)
+        with pair as (near, far):
             receive = getattr(near, method)
             argument = LARGE_BYTES if method == "recv" else bytearray(LARGE_BYTES)
             data, fd = b"x" * 100, far.fileno()

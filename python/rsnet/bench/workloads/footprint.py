@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .round import Figures, Missing, Round, Setting, SocketModule
 
 SOCKETS = 10_000
+WARM_UP = 100
 TIMED_IMPORT = """
 from time import perf_counter_ns
 started_ns = perf_counter_ns()
@@ -66,14 +68,21 @@ def in_child(module: SocketModule) -> float:
 
 
 def bytes_per_socket(module: SocketModule) -> float:
-    sockets = []
+    # A few first: what the first socket makes for all of them is not a socket's.
+    sockets = opened(module, WARM_UP)
     gc.collect()
     before_bytes = private_bytes()
-    for _ in range(SOCKETS):
+    sockets += opened(module, SOCKETS - WARM_UP)
+    return (private_bytes() - before_bytes) / (SOCKETS - WARM_UP)
+
+
+def opened(module: SocketModule, count: int) -> list[Any]:
+    sockets = []
+    for _ in range(count):
         idle = module.socket(module.AF_INET, module.SOCK_DGRAM)
         idle.settimeout(5)
         sockets.append(idle)
-    return (private_bytes() - before_bytes) / SOCKETS
+    return sockets
 
 
 def private_bytes() -> int:

@@ -47,7 +47,7 @@ def mean(total_ns: int, operations: int) -> Figures:
 
 
 def each(times_ns: list[int]) -> Figures:
-    """The median, which a stolen time slice does not move, and the 99th percentile, which it does."""
+    """The median, which a stolen time slice does not move, and the 99th percentile."""
     times_ns.sort()
     last = len(times_ns) - 1
     return {"ns": times_ns[last * 50 // 100], "p99_ns": times_ns[last * 99 // 100]}

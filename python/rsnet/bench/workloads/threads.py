@@ -89,22 +89,24 @@ def beside_a_computing_thread(role: str, switch_interval_s: float | None) -> Wor
         if switch_interval_s is not None:
             sys.setswitchinterval(switch_interval_s)
         make_step, kind = ROLES[role]
-        with far_end(kind, setting.near_core, setting.floor) as address:
-            with connection_to(setting.module, address) as connection:
-                step = make_step(connection)
+        with (
+            far_end(kind, setting.near_core, setting.floor) as address,
+            connection_to(setting.module, address) as connection,
+        ):
+            step = make_step(connection)
 
-                def run(milliseconds: int) -> Figures:
-                    span_ns = milliseconds * 1_000_000
-                    # Before and after, for the machine does not stay as fast as it is.
-                    alone = computed(setting.far_core, span_ns // 4, lambda _: None)
-                    rates: list[float] = []
-                    beside = computed(
-                        setting.far_core, span_ns, lambda ends_ns: rates.append(rate(step, ends_ns))
-                    )
-                    alone += computed(setting.far_core, span_ns // 4, lambda _: None)
-                    return {"ns": 1e9 / rates[0], "cpu_share": 2 * beside / alone}
+            def run(milliseconds: int) -> Figures:
+                span_ns = milliseconds * 1_000_000
+                # Before and after, for the machine does not stay as fast as it is.
+                alone = computed(setting.far_core, span_ns // 4, lambda _: None)
+                rates: list[float] = []
+                beside = computed(
+                    setting.far_core, span_ns, lambda ends_ns: rates.append(rate(step, ends_ns))
+                )
+                alone += computed(setting.far_core, span_ns // 4, lambda _: None)
+                return {"ns": 1e9 / rates[0], "cpu_share": 2 * beside / alone}
 
-                yield run
+            yield run
 
     return open_workload
 
