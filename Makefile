@@ -2,11 +2,13 @@
 #
 # PYTHON=/path/to/python   the interpreter to use; without it the newest that is found and tested
 # PYTHONS="a b"            the interpreters of `make compat`; without it one of each version found
+# ARGS="--quick"           what to hand to the scoreboard of `make bench`
 
 PYTHON ?=
 PYTHONS ?=
+ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format compat compat-long tools wheel clean
+.PHONY: help demo test bench lint format compat compat-long tools wheel clean
 
 # Sets $python to the interpreter of the project's own environment for the Python $(1), with the
 # dependency groups $(2) in it; stops, having said why, when something that it needs is missing.
@@ -22,6 +24,11 @@ demo: ## run the two client programs, timed beside the standard library (HOST= P
 test: ## build, then run the tests of the Rust and of the Python code
 	@$(call environment,$(PYTHON),test) && cargo test --workspace --locked \
 	&& "$$python" -m pytest
+
+bench: ## the scoreboard: rsnet beside the standard library, peers and plain Rust (ARGS="--quick", "--help")
+	@$(call environment,$(PYTHON),bench) \
+	&& cargo build --quiet --release --locked --package rsnet-floor \
+	&& "$$python" -m rsnet bench --floor target/release/rsnet-floor $(ARGS)
 
 lint: ## check formatting, lints, types, stubs and which way imports run
 	@$(call environment,$(PYTHON),dev) \

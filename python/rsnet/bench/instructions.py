@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 
 from .process import Failed, Missing, package_folder
 
@@ -28,23 +29,34 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-def figures() -> dict[str, dict[str, float]]:
-    """Instructions of a pair with each module. Raises Missing without valgrind, and Failed."""
+def figures(cores: Iterable[int]) -> dict[str, dict[str, float]]:
+    """Instructions of a pair with each module.
+
+    cores: where to count. Raises Missing without valgrind, and Failed.
+    """
     if shutil.which("valgrind") is None:
         raise Missing("valgrind")
+    # All at the same time: it is their number that is asked for, not how long they take.
+    started = {
+        name: [_start(module, pairs, cores) for pairs in (FEW, MANY)]
+        for name, module in (("stdlib", "socket"), ("rsnet", "rsnet"))
+    }
+    counts = {name: [_instructions(each) for each in runs] for name, runs in started.items()}
     return {
-        "stdlib": {"instructions": instructions_per_pair("socket")},
-        "rsnet": {"instructions": instructions_per_pair("rsnet")},
+        name: {"instructions": (many - few) / (MANY - FEW)} for name, (few, many) in counts.items()
     }
 
 
-def instructions_per_pair(module: str) -> float:
-    # Both lengths at the same time: it is their number that is asked for, not how long they take.
-    few, many = _start(module, FEW), _start(module, MANY)
-    return (_instructions(many) - _instructions(few)) / (MANY - FEW)
+def _start(module: str, pairs: int, cores: Iterable[int]) -> subprocess.Popen[str]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        return _valgrind(module, pairs)
+    finally:
+        os.sched_setaffinity(0, before)
 
 
-def _start(module: str, pairs: int) -> subprocess.Popen[str]:
+def _valgrind(module: str, pairs: int) -> subprocess.Popen[str]:
     valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     python = [sys.executable, "-P", "-S", "-c", PROGRAM, module, str(pairs)]
     # Hashes decide how dictionaries lie in memory, and that how many steps a look-up takes.

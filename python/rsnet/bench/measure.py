@@ -29,7 +29,7 @@ class Plan:
 
     @property
     def row_s(self) -> float:
-        return 0.35 if self.is_quick else 7.0
+        return 0.3 if self.is_quick else 7.0
 
     @property
     def round_s(self) -> float:
@@ -57,7 +57,7 @@ def measure(row: Row, plan: Plan) -> Measured:
     measured = Measured(row)
     try:
         if row.metric == "instructions":
-            measured.rounds = [instructions.figures()]
+            measured.rounds = [instructions.figures(plan.cores)]
             return measured
         with _workers(row, plan, measured) as workers:
             measured.amount = _amount(row, plan, workers["stdlib"])

@@ -50,10 +50,7 @@ def _legend(has_floor: bool) -> str:
     )
     if has_floor:
         return text
-    return (
-        text
-        + "\nThe floor is left out: no program was named with --floor (`make bench` builds it)."
-    )
+    return text + "\nThe floor is left out: --floor names no program (`make bench` builds it)."
 
 
 def _lines(measured: Measured) -> list[Sequence[str]]:
