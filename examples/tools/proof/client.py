@@ -9,6 +9,7 @@ line says where the server is.
 import hashlib
 import json
 import os
+import random
 import re
 import sys
 from pathlib import Path
@@ -96,6 +97,15 @@ def allow_tracing() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(ANY_PROCESS), 0, 0, 0)
 
 
+def shifted_memory(seed: int) -> bytes:
+    """Moves what is allocated from now on by up to a page.
+
+    The kernel copies into memory at some offsets from a page's start several times slower than at
+    others. Which a program gets is luck, but the same luck each time it is started.
+    """
+    return bytes(random.Random(seed).randrange(1024, 1024 + 4096, 16))
+
+
 def obey(operations: "Operations", answers: Answers) -> None:
     answers.send(timed=list(operations.timed), compared=list(operations.compared))
     for line in sys.stdin:
@@ -112,6 +122,7 @@ def main() -> None:
     subject, path = sys.argv[1:]
     answers = Answers()
     first = json.loads(sys.stdin.readline())
+    shift = shifted_memory(first["seed"])
     put_in_place(subject)
     from proof import operations
 
@@ -122,7 +133,7 @@ def main() -> None:
     tool = operations.load(Path(path))
     with tool.client(SimpleNamespace(**first["at"]), first["timeout_s"]) as able:
         obey(able, answers)
-    answers.send(classes=sorted(classes))
+    answers.send(classes=sorted(classes), shifted_bytes=len(shift))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Plan:
 
 THOROUGH = Plan(
     pairs=6,
-    most_pairs=10,
+    most_pairs=12,
     rounds=40,
     least_rounds=6,
     pair_ns=6e8,
@@ -50,8 +50,8 @@ THOROUGH = Plan(
     apart=False,
 )
 QUICK = Plan(
-    pairs=2,
-    most_pairs=2,
+    pairs=3,
+    most_pairs=3,
     rounds=8,
     least_rounds=3,
     pair_ns=1e8,
@@ -207,7 +207,7 @@ def time_rows(setting: Setting, plan: Plan, rows: list[Row]) -> None:
     wanted = list(rows)
     while wanted:
         seed = len(taken[wanted[0].operation])
-        with setting.rivals(core=cores(plan)[0], hash_seed=seed) as clients:
+        with setting.rivals(core=cores(plan)[0], seed=seed) as clients:
             for row in wanted:
                 taken[row.operation].append(rounds_of(clients, row.operation, plan))
         if seed + 1 < plan.pairs:

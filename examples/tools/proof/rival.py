@@ -73,7 +73,7 @@ def rival(
     *,
     core: int | None = None,
     watched: bool = False,
-    hash_seed: int = 0,
+    seed: int = 0,
 ) -> Iterator[Rival]:
     """A client process; `watched` is for counting and not for timing."""
     command = [sys.executable, str(CLIENT), subject, str(path)]
@@ -82,14 +82,15 @@ def rival(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # A dict's layout shifts times by more than what is to be seen: both get the same.
-        env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+        # The layout of dicts and of memory shifts times by more than what is to be seen. Both of a
+        # pair get the same, and each pair another.
+        env=os.environ | {"PYTHONHASHSEED": str(seed)},
     ) as process:
         try:
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
             assert process.stdin is not None
-            order = {"at": at, "timeout_s": timeout_s, "watched": watched}
+            order = {"at": at, "timeout_s": timeout_s, "watched": watched, "seed": seed}
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
             client = Rival(process, subject, tool)
