@@ -199,22 +199,23 @@ def measure(setting: Setting, plan: Plan, rows: list[Row]) -> None:
     for row in doubtful:
         row.doubted = row.comparison
     if doubtful:
-        time_rows(setting, plan, doubtful)
+        time_rows(setting, plan, doubtful, first_seed=plan.most_pairs)
 
 
-def time_rows(setting: Setting, plan: Plan, rows: list[Row]) -> None:
+def time_rows(setting: Setting, plan: Plan, rows: list[Row], *, first_seed: int = 0) -> None:
+    """Time the operations by one pair of processes after the other, each with its own seed."""
     taken: dict[str, list[list[Round]]] = defaultdict(list)
     wanted = list(rows)
     while wanted:
-        seed = len(taken[wanted[0].operation])
-        with setting.rivals(core=cores(plan)[0], seed=seed) as clients:
+        done = len(taken[wanted[0].operation])
+        with setting.rivals(core=cores(plan)[0], seed=first_seed + done) as clients:
             for row in wanted:
                 taken[row.operation].append(rounds_of(clients, row.operation, plan))
-        if seed + 1 < plan.pairs:
+        if done + 1 < plan.pairs:
             continue
         for row in wanted:
             row.comparison = compare(taken[row.operation])
-        if seed + 1 == plan.most_pairs:
+        if done + 1 == plan.most_pairs:
             break
         wanted = [row for row in wanted if row.comparison and row.comparison.wide]
 
