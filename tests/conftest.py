@@ -22,6 +22,9 @@ import pytest
 # No test needs as long; what takes longer hangs.
 LIMIT_S = 20
 
+# What net.core.rmem_max allows where nobody has changed it.
+USUAL_RCVBUF_BYTES = 212_992
+
 LOOPBACK = {standard.AF_INET: "127.0.0.1", standard.AF_INET6: "::1"}
 
 # Where a thread that waits for the interpreter (or for a lock) sleeps.
@@ -91,6 +94,36 @@ def datagram_pair(module: ModuleType, family: int) -> tuple[Any, Any]:
     for end, other in zip(ends, reversed(ends), strict=True):
         end.connect(other.getsockname())
     return ends[0], ends[1]
+
+
+@pytest.fixture
+def endpoint(opened: Callable[[Any], Any]) -> Callable[..., Any]:
+    """`endpoint(module, family)`: a UDP socket of the module on loopback."""
+
+    def make(module: ModuleType, family: int = standard.AF_INET) -> Any:
+        sock = opened(module.socket(family, standard.SOCK_DGRAM))
+        sock.bind((LOOPBACK[family], 0))
+        sock.setsockopt(standard.SOL_SOCKET, standard.SO_RCVBUF, USUAL_RCVBUF_BYTES)
+        sock.settimeout(5)
+        return sock
+
+    return make
+
+
+@pytest.fixture
+def received() -> Callable[..., list[tuple[bytes, Any]]]:
+    """`received(sock, count)`: so many datagrams and their senders; there must be no more."""
+
+    def receive(sock: Any, count: int) -> list[tuple[bytes, Any]]:
+        datagrams = [sock.recvfrom(1 << 16) for _ in range(count)]
+        timeout_s = sock.gettimeout()
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recvfrom(1)
+        sock.settimeout(timeout_s)
+        return datagrams
+
+    return receive
 
 
 @pytest.fixture
