@@ -4,10 +4,11 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PyString, PyTuple};
 use rsnet_core::errno::Errno;
 use rsnet_core::metadata::{self, Metadata};
 use rsnet_core::mmsg::{self, Arrived, Incoming, Outgoing};
@@ -19,11 +20,11 @@ use crate::arguments::{self, Arguments, Signature};
 use crate::audit;
 use crate::buffer::Buffer;
 use crate::call::{self, receiving, sending_messages};
-use crate::datagram::{About, Details, Maker};
+use crate::datagram::{About, Details, Maker, fits_header};
 use crate::errors::{self, Error, Result, Returned};
 use crate::message;
 use crate::options;
-use crate::socket::{Receives, This};
+use crate::socket::This;
 
 /// A stream has no messages: a batch of them could be cut anywhere.
 fn refuse_streams(this: This<'_, '_>) -> Result<()> {
@@ -78,7 +79,8 @@ struct Batch<'py> {
 
 impl<'py> Batch<'py> {
     fn collect(this: This<'_, 'py>, messages: &Bound<'py, PyAny>) -> Result<Self> {
-        let count = messages.len().unwrap_or(0);
+        // Of other objects the length is not to be trusted, nor asked for.
+        let count = messages.cast_exact::<PyList>().map_or(0, PyListMethods::len);
         let mut batch = Self {
             outgoing: Outgoing::with_capacity(count),
             buffers: Vec::new(),
@@ -159,7 +161,11 @@ impl<'py> Batch<'py> {
         let address = address::argument(this.get().family(), &given, "sendmmsg")?;
         audit::of_address(c"socket.sendmsg", this, &given)?;
         let place = self.outgoing.add_address(address);
-        self.address = Some((given, place));
+        // Other objects, a bytearray say, may change from one datagram to the next.
+        let is_fixed = given.is_exact_instance_of::<PyTuple>()
+            || given.is_exact_instance_of::<PyString>()
+            || given.is_exact_instance_of::<PyBytes>();
+        self.address = is_fixed.then_some((given, place));
         Ok(Some(place))
     }
 }
@@ -195,7 +201,7 @@ fn send(this: This<'_, '_>, outgoing: &mut Outgoing, flags: c_int) -> Result<usi
             Err(error) => Err(stopped(py, outgoing, error, 0)),
         };
     }
-    let before = if is_udp(this) { largest_segment(this)? } else { 0 };
+    let before = if is_udp(this) { largest_segment(this, flags)? } else { 0 };
     let mut largest_segment = before;
     let transfer = sending_messages(count, bytes, flags);
     let (sent, result) = call::send_all(py, socket, transfer, |fd, added, sent| {
@@ -226,16 +232,17 @@ fn stopped(py: Python<'_>, outgoing: &Outgoing, error: Error, sent: usize) -> Er
     }
 }
 
-fn largest_segment(this: This<'_, '_>) -> Result<usize> {
+/// The largest size of a datagram for which segments may be asked for; zero if they would not be
+/// what the same datagrams are one by one.
+fn largest_segment(this: This<'_, '_>, flags: c_int) -> Result<usize> {
     let socket = this.get();
-    if let Some(known) = socket.largest_segment() {
-        return Ok(known);
+    let family = socket.family();
+    if flags & libc::MSG_MORE != 0 || !call::brief(socket, |fd| Ok(mmsg::may_segment(fd, family)))?
+    {
+        return Ok(0);
     }
-    let has_segments = call::brief(socket, |fd| Ok(mmsg::has_segments(fd)))?;
     // One less than all: the number is kept with one added.
-    let bytes = if has_segments { usize::MAX - 1 } else { 0 };
-    socket.set_largest_segment(bytes);
-    Ok(bytes)
+    Ok(socket.largest_segment().unwrap_or(usize::MAX - 1))
 }
 
 // Receiving.
@@ -293,13 +300,12 @@ struct Request {
     flags: c_int,
     timeout: Timeout,
     joined: bool,
-    metadata: bool,
+    own_control_bytes: usize,
 }
 
 impl Request {
     fn control_bytes(&self) -> usize {
-        let own = if self.joined || self.metadata { metadata::CONTROL_BYTES } else { 0 };
-        self.ancbufsize.saturating_add(own)
+        self.ancbufsize.saturating_add(self.own_control_bytes)
     }
 
     fn bytes_each(&self) -> usize {
@@ -332,8 +338,13 @@ pub fn recvmmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
         ancbufsize: size(ancbufsize)?,
         flags: flags.map_or(Ok(0), |flags| arguments::number(&flags))?,
         timeout: timeout_of(this, timeout)?,
-        joined: this.get().receives(Receives::Joined),
-        metadata: this.get().receives(Receives::Metadata),
+        joined: is_udp(this) && gro(this)?,
+        // The kernel writes nothing there unless the socket's options ask for it. Of UNIX sockets it
+        // would be open descriptors.
+        own_control_bytes: match this.get().family() {
+            libc::AF_UNIX => 0,
+            _ => metadata::CONTROL_BYTES,
+        },
     };
     refuse_streams(this)?;
     let datagrams = with_incoming(|incoming| receive(this, &request, incoming))?;
@@ -362,30 +373,40 @@ fn receive<'py>(
         let came = call::attempt_within(py, this.get(), timeout, transfer, |fd, added| {
             incoming.receive(fd, most, request.flags | added | libc::MSG_WAITFORONE)
         });
-        let came = match came {
-            Ok(came) => came,
-            Err(error) if datagrams.is_empty() => return Err(error),
-            Err(Error::Errno(error)) => {
-                if !error.would_block() {
-                    this.get().put_off(error);
-                }
-                break;
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(came) = unless_first(this, came, datagrams.is_empty())? else { break };
         if datagrams.is_empty() {
             datagrams.reserve(came);
         }
-        for arrived in (0..came).filter_map(|index| incoming.arrived(index)) {
-            make(&maker, request, &arrived, &mut datagrams)?;
+        // What came with SCM_RIGHTS is closed unless Python gets to know of it.
+        let arrived = || (0..came).filter_map(|index| incoming.arrived(index));
+        let descriptors: Vec<OwnedFd> = match this.get().family() {
+            libc::AF_UNIX => arrived().flat_map(|it| sys::adopt_descriptors(it.control)).collect(),
+            _ => Vec::new(),
+        };
+        for datagram in arrived().take(records(this, incoming, came)) {
+            make(&maker, request, &datagram, &mut datagrams)?;
         }
-        if came < most {
+        for descriptor in descriptors {
+            let _ = descriptor.into_raw_fd();
+        }
+        if came < most || records(this, incoming, came) < came {
             break;
         }
         // The first is here: what else is there is taken without waiting.
         timeout = Timeout::NonBlock;
     }
     Ok(datagrams)
+}
+
+/// How many of those that came are records. At the end of a SEQPACKET connection there is nothing,
+/// as often as one asks: one empty record stands for all of it.
+fn records(this: This<'_, '_>, incoming: &Incoming, came: usize) -> usize {
+    if this.get().kind() != libc::SOCK_SEQPACKET {
+        return came;
+    }
+    let is_empty = |&index: &usize| incoming.arrived(index).is_none_or(|it| it.bytes == 0);
+    let empty = (0..came).rev().take_while(is_empty).count();
+    came - empty.saturating_sub(1)
 }
 
 /// The datagram, or the datagrams that the kernel has joined, as objects.
@@ -417,8 +438,7 @@ fn make<'py>(
 }
 
 fn details(request: &Request, arrived: &Arrived<'_>) -> Option<Arc<Details>> {
-    const LONGEST_SHORT_NAME: usize = size_of::<libc::sockaddr_in6>();
-    let long = arrived.name.len() > LONGEST_SHORT_NAME;
+    let long = !fits_header(arrived.name);
     if arrived.control.is_empty() && !long {
         return None;
     }
@@ -473,7 +493,7 @@ pub fn recvmmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     let flags = flags.map_or(Ok(0), |flags| arguments::number(&flags))?;
     let timeout = timeout_of(this, timeout)?;
     refuse_streams(this)?;
-    if this.get().receives(Receives::Joined) {
+    if is_udp(this) && gro(this)? {
         return Err(Error::Value(
             "recvmmsg_into() cannot take joined datagrams apart: set gro = False",
         )
@@ -482,72 +502,122 @@ pub fn recvmmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     let Some(buffer) = buffer else { return Err(Error::Memory.into()) };
     let (buffer, rows) = Buffer::rows_to_write(&buffer)?;
     let rows = rows_of(&buffer, rows, bufsize)?;
-    with_incoming(|incoming| receive_into(this, incoming, &rows, flags, timeout))
+    with_incoming(|incoming| receive_into(this, incoming, rows, flags, timeout))
         .map_err(PyErr::from)
 }
 
 /// The rows of the buffer, as memory.
-fn rows_of(buffer: &Buffer, rows: usize, bufsize: usize) -> Result<Vec<WritableMemory>> {
-    const MOST_ROWS: usize = 1024;
+fn rows_of(buffer: &Buffer, rows: usize, bufsize: usize) -> Result<Rows> {
     let row = match bufsize {
         0 => buffer.len() / rows.max(1),
         _ if bufsize <= buffer.len() => bufsize,
         _ => return Err(Error::Value("bufsize is greater than the length of the buffer")),
     };
     let all = buffer.memory_to_write(buffer.len());
-    let count = (all.len.checked_div(row).unwrap_or(0)).min(MOST_ROWS);
-    let row_at =
-        |index: usize| WritableMemory { start: all.start.wrapping_add(index * row), len: row };
-    Ok((0..count).map(row_at).collect())
+    Ok(Rows { all, row, count: all.len.checked_div(row).unwrap_or(0) })
+}
+
+/// Memory cut into rows.
+#[derive(Clone, Copy)]
+struct Rows {
+    all: WritableMemory,
+    row: usize,
+    count: usize,
+}
+
+impl Rows {
+    fn from(self, first: usize) -> impl Iterator<Item = WritableMemory> {
+        (first..self.count).map(move |index| WritableMemory {
+            start: self.all.start.wrapping_add(index * self.row),
+            len: self.row,
+        })
+    }
 }
 
 fn receive_into<'py>(
     this: This<'_, 'py>,
     incoming: &mut Incoming,
-    rows: &[WritableMemory],
+    rows: Rows,
     flags: c_int,
-    timeout: Timeout,
+    mut timeout: Timeout,
 ) -> Result<Bound<'py, PyAny>> {
     let py = this.py();
-    this.get().take_put_off()?;
-    incoming.borrow_room(rows.iter().copied()).ok_or(Error::Memory)?;
-    let bytes = rows.iter().fold(0, |sum: usize, row| sum.saturating_add(row.len));
-    let came = if rows.is_empty() {
-        call::brief(this.get(), |_| Ok(0))?
-    } else {
-        let transfer = receiving(bytes, flags);
-        call::attempt_within(py, this.get(), timeout, transfer, |fd, added| {
-            incoming.receive(fd, rows.len(), flags | added | libc::MSG_WAITFORONE)
-        })?
-    };
-    let mut lengths = Vec::with_capacity(came * size_of::<u32>());
+    let mut lengths = Vec::new();
     let addresses = PyList::empty(py);
-    for arrived in (0..came).filter_map(|index| incoming.arrived(index)) {
-        let length = u32::try_from(arrived.bytes).unwrap_or(u32::MAX);
-        lengths.extend(length.to_ne_bytes());
-        addresses.append(address::to_python(py, &arrived.from())?)?;
+    if rows.count == 0 {
+        call::brief(this.get(), |_| Ok(()))?;
     }
-    let lengths = pyo3::types::PyMemoryView::from(PyBytes::new(py, &lengths).as_any())?;
+    this.get().take_put_off()?;
+    while addresses.len() < rows.count {
+        incoming.borrow_room(rows.from(addresses.len())).ok_or(Error::Memory)?;
+        let most = incoming.room();
+        let transfer = receiving(most.saturating_mul(rows.row), flags);
+        let came = call::attempt_within(py, this.get(), timeout, transfer, |fd, added| {
+            incoming.receive(fd, most, flags | added | libc::MSG_WAITFORONE)
+        });
+        let Some(came) = unless_first(this, came, addresses.is_empty())? else { break };
+        let counted = records(this, incoming, came);
+        for arrived in (0..counted).filter_map(|index| incoming.arrived(index)) {
+            let length = u32::try_from(arrived.bytes).unwrap_or(u32::MAX);
+            lengths.extend(length.to_ne_bytes());
+            addresses.append(address::to_python(py, &arrived.from())?)?;
+        }
+        if counted < most {
+            break;
+        }
+        timeout = Timeout::NonBlock;
+    }
+    let lengths = PyMemoryView::from(PyBytes::new(py, &lengths).as_any())?;
     let lengths = lengths.call_method1("cast", ("I",))?;
     Ok((lengths, addresses).into_pyobject(py)?.into_any())
 }
 
+/// How many came. An error of the first call is one; that of a later one, after datagrams have come,
+/// ends the batch and is left for the next.
+fn unless_first(this: This<'_, '_>, came: Result<usize>, first: bool) -> Result<Option<usize>> {
+    match came {
+        Ok(came) => Ok(Some(came)),
+        Err(Error::Errno(error)) if !first => {
+            if !error.would_block() {
+                this.get().put_off(error);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 // What datagrams are received with.
+
+//
+// The options belong to the open file, which other objects and processes may share: the kernel is
+// asked, nothing is kept.
+
+/// `sock.gro`
+pub fn gro(this: This<'_, '_>) -> Result<bool> {
+    let get = |fd| sys::getsockopt_int(fd, libc::SOL_UDP, mmsg::UDP_GRO);
+    // A kernel, or a socket, that does not know the option does not do it.
+    let on = call::brief(this.get(), |fd| Ok(get(fd).unwrap_or(0)))?;
+    Ok(on != 0)
+}
 
 /// `sock.gro = on`
 pub fn set_gro(this: This<'_, '_>, on: bool) -> Result<()> {
     let set = |fd| sys::setsockopt_int(fd, libc::SOL_UDP, mmsg::UDP_GRO, c_int::from(on));
-    call::brief(this.get(), set)?;
-    this.get().set_receives(Receives::Joined, on);
-    Ok(())
+    call::brief(this.get(), set)
+}
+
+/// `sock.metadata`
+pub fn metadata(this: This<'_, '_>) -> Result<bool> {
+    let (level, name) = metadata::TIME;
+    Ok(call::brief(this.get(), |fd| sys::getsockopt_int(fd, level, name))? != 0)
 }
 
 /// `sock.metadata = on`
 pub fn set_metadata(this: This<'_, '_>, on: bool) -> Result<()> {
-    let family = this.get().family();
-    for &(level, name) in metadata::options(family) {
+    let options = metadata::options(this.get().family()).ok_or(Errno(libc::EOPNOTSUPP))?;
+    for &(level, name) in options {
         call::brief(this.get(), |fd| sys::setsockopt_int(fd, level, name, c_int::from(on)))?;
     }
-    this.get().set_receives(Receives::Metadata, on);
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::call;
 use crate::errors::{Error, Result};
 use crate::instance;
 use crate::options;
-use crate::socket::{Receives, Socket, This, is_native};
+use crate::socket::{Socket, This, is_native};
 
 /// What a socket is made as.
 struct Made {
@@ -106,24 +106,24 @@ impl Socket {
 
     /// Receive offload for recvmmsg(): the kernel joins UDP datagrams of one sender (UDP_GRO).
     #[getter]
-    fn get_gro(&self) -> bool {
-        self.receives(Receives::Joined)
+    fn get_gro(this: This<'_, '_>) -> PyResult<bool> {
+        Ok(batch::gro(this)?)
     }
 
     #[setter(gro)]
-    fn py_set_gro(this: This<'_, '_>, on: bool) -> PyResult<()> {
-        Ok(batch::set_gro(this, on)?)
+    fn py_set_gro(this: This<'_, '_>, on: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(batch::set_gro(this, on.is_truthy()?)?)
     }
 
     /// What recvmmsg() tells of each datagram: time, destination, interface, TTL, TOS.
     #[getter]
-    fn get_metadata(&self) -> bool {
-        self.receives(Receives::Metadata)
+    fn get_metadata(this: This<'_, '_>) -> PyResult<bool> {
+        Ok(batch::metadata(this)?)
     }
 
     #[setter(metadata)]
-    fn py_set_metadata(this: This<'_, '_>, on: bool) -> PyResult<()> {
-        Ok(batch::set_metadata(this, on)?)
+    fn py_set_metadata(this: This<'_, '_>, on: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(batch::set_metadata(this, on.is_truthy()?)?)
     }
 
     fn __repr__(&self) -> String {

@@ -52,6 +52,13 @@ struct Header {
     name: [u8; NAME_BYTES],
 }
 
+/// True for the names of INET and INET6, whose length goes without saying; UNIX's are kept elsewhere.
+pub fn fits_header(name: &[u8]) -> bool {
+    name.is_empty()
+        || name.len() <= NAME_BYTES
+            && matches!(sockaddr::family_of(name), libc::AF_INET | libc::AF_INET6)
+}
+
 /// Makes datagrams.
 pub struct Maker<'py> {
     class: &'py Bound<'py, PyType>,
@@ -76,7 +83,7 @@ impl<'py> Maker<'py> {
         let len = ffi::Py_ssize_t::try_from(data.len()).map_err(|_| Error::Memory)?;
         let size = size_of::<Header>().checked_add(data.len()).ok_or(Error::Memory)?;
         let mut name = [0; NAME_BYTES];
-        if about.name.len() <= NAME_BYTES {
+        if fits_header(about.name) {
             name[..about.name.len()].copy_from_slice(about.name);
         }
         let details =

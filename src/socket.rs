@@ -3,9 +3,7 @@
 //! options.rs, by subject; entry.rs lays them over it.
 
 use std::ffi::c_int;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering,
-};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use rsnet_core::descriptor::Descriptor;
@@ -28,15 +26,6 @@ const BETWEEN_SHORT_WAITS: u32 = 32;
 /// The longest run of calls that are not tried before they wait.
 const MOST_UNTRIED: u32 = 32;
 
-/// What a socket was told to receive datagrams with.
-#[derive(Clone, Copy)]
-pub enum Receives {
-    /// Joined by the kernel: UDP_GRO.
-    Joined = 1,
-    /// With all that the kernel knows of them.
-    Metadata = 2,
-}
-
 /// A socket: a descriptor, its timeout, and what it was made as.
 #[pyclass(frozen, subclass, name = "socket", module = "_rsnet")]
 #[derive(Default)]
@@ -57,8 +46,6 @@ pub struct Socket {
     last_received: AtomicUsize,
     /// The largest size of a datagram for which the kernel may be asked to cut segments.
     largest_segment: AtomicUsize,
-    /// `Receives` bits.
-    receives: AtomicU8,
     /// An errno that came behind datagrams, for the next batch to tell.
     put_off: AtomicI32,
     /// How many files made by `makefile` are open; they keep the descriptor open.
@@ -190,18 +177,6 @@ impl Socket {
 
     pub fn set_largest_segment(&self, bytes: usize) {
         self.largest_segment.store(bytes.saturating_add(1), Ordering::Relaxed);
-    }
-
-    pub fn receives(&self, what: Receives) -> bool {
-        self.receives.load(Ordering::Relaxed) & what as u8 != 0
-    }
-
-    pub fn set_receives(&self, what: Receives, on: bool) {
-        if on {
-            self.receives.fetch_or(what as u8, Ordering::Relaxed);
-        } else {
-            self.receives.fetch_and(!(what as u8), Ordering::Relaxed);
-        }
     }
 
     /// Leaves an error for the next batch.

@@ -14,24 +14,27 @@ use crate::sockaddr::{self, Address};
 /// SO_TIMESTAMPNS as kernels since 5.1 have it where a time_t has 32 bits.
 const SO_TIMESTAMPNS_NEW: c_int = 64;
 
-/// The options that make the kernel tell all this, by the family of the socket: level and name.
+/// The option for the time of arrival: level and name.
+pub const TIME: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+
+/// The options that make the kernel tell all this, by the family of the socket: level and name. `None`
+/// for families without.
 #[must_use]
-pub fn options(family: c_int) -> &'static [(c_int, c_int)] {
-    const TIME: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+pub fn options(family: c_int) -> Option<&'static [(c_int, c_int)]> {
+    const IP_TTL: (c_int, c_int) = (libc::IPPROTO_IP, libc::IP_RECVTTL);
+    const IP_TOS: (c_int, c_int) = (libc::IPPROTO_IP, libc::IP_RECVTOS);
     match family {
-        libc::AF_INET => &[
-            TIME,
-            (libc::IPPROTO_IP, libc::IP_PKTINFO),
-            (libc::IPPROTO_IP, libc::IP_RECVTTL),
-            (libc::IPPROTO_IP, libc::IP_RECVTOS),
-        ],
-        libc::AF_INET6 => &[
+        libc::AF_INET => Some(&[TIME, (libc::IPPROTO_IP, libc::IP_PKTINFO), IP_TTL, IP_TOS]),
+        libc::AF_INET6 => Some(&[
             TIME,
             (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
             (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
             (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
-        ],
-        _ => &[TIME],
+            // Of IPv4 peers that a dual-stack socket hears.
+            IP_TTL,
+            IP_TOS,
+        ]),
+        _ => None,
     }
 }
 

@@ -284,11 +284,19 @@ impl Outgoing {
     }
 }
 
-/// True if the kernel cuts messages into segments. One that does not know the control message would
+/// True if the kernel cuts messages into segments, and if they come out as the same datagrams would one
+/// by one: not when the socket joins what it is given (UDP_CORK), has segments of its own, or queues
+/// errors, each of which quotes what was sent. A kernel that does not know the control message would
 /// send a run as a single datagram.
 #[must_use]
-pub fn has_segments(fd: RawFd) -> bool {
-    sys::getsockopt_int(fd, libc::SOL_UDP, UDP_SEGMENT).is_ok()
+pub fn may_segment(fd: RawFd, family: c_int) -> bool {
+    let is_off = |level, name| sys::getsockopt_int(fd, level, name) == Ok(0);
+    is_off(libc::SOL_UDP, UDP_SEGMENT)
+        && is_off(libc::SOL_UDP, libc::UDP_CORK)
+        && match family {
+            libc::AF_INET => is_off(libc::IPPROTO_IP, libc::IP_RECVERR),
+            _ => is_off(libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        }
 }
 
 /// The room for one sender's address: any family's.

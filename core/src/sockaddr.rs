@@ -119,7 +119,9 @@ pub(crate) fn bytes_of(storage: &SockAddrStorage, len: libc::socklen_t) -> &[u8]
     unsafe { slice::from_raw_parts(ptr::from_ref(storage).cast(), len) }
 }
 
-fn family_of(bytes: &[u8]) -> c_int {
+/// The family of an address that the kernel wrote as these bytes; AF_UNSPEC for none.
+#[must_use]
+pub fn family_of(bytes: &[u8]) -> c_int {
     match bytes.first_chunk() {
         Some(family) => c_int::from(libc::sa_family_t::from_ne_bytes(*family)),
         None => libc::AF_UNSPEC,
