@@ -126,6 +126,11 @@ impl<'py> UnfinishedBytes<'py> {
     /// `len` bytes for a receiving call with such flags. With MSG_TRUNC the kernel tells a length and
     /// may write less, or nothing: what it leaves out must not show what the memory held before.
     pub fn for_flags(py: Python<'py>, len: usize, flags: c_int) -> Result<Self> {
+        if flags & libc::MSG_TRUNC != 0 && len > SCRATCH_BYTES {
+            // bytes(len): zeros that cost nothing until they are written to.
+            let bytes = py.get_type::<PyBytes>().call1((len,))?.cast_into().map_err(PyErr::from)?;
+            return Ok(Self { bytes, len });
+        }
         let bytes = Self::with_len(py, len)?;
         if flags & libc::MSG_TRUNC != 0 {
             let memory = bytes.memory(0);
