@@ -6,9 +6,15 @@ stands for the real class: calling it makes real instances, its attributes are t
 it equals the real class.
 """
 
+from __future__ import annotations
+
 import copyreg
 from socket import socket as _standard_class
-from typing import Any
+
+# What only type checkers need would double the time of the import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["face_of"]
 

@@ -4,15 +4,20 @@ ForkingPickler goes by exact type, so the class is registered with it: now if it
 when it gets loaded. Importing it for the purpose would double the time of `import rsnet`.
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
 
 from rsnet._socket import socket
+
+# What only type checkers need would double the time of the import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 __all__ = ["register"]
 
@@ -41,7 +46,7 @@ def _rebuild(descriptor: Any, family: int, type: int, proto: int) -> Any:
     return socket(family, type, proto, fileno=descriptor.detach())
 
 
-class _Watch(MetaPathFinder):
+class _Watch:
     """Steps aside as soon as it has seen the one import that it waits for."""
 
     def find_spec(
@@ -50,13 +55,15 @@ class _Watch(MetaPathFinder):
         if fullname != _REDUCTION:
             return None
         sys.meta_path.remove(self)
+        from importlib.util import find_spec
+
         spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _Loader(Loader):
+class _Loader:
     """Loads by the real loader, then registers."""
 
     def __init__(self, real: Loader) -> None:

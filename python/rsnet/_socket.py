@@ -4,13 +4,19 @@ What CPython's class does in Python and not by system call (makefile, sendfile, 
 CPython's own code, bound to rsnet's namespace.
 """
 
+from __future__ import annotations
+
 import sys
 from abc import ABCMeta
 from socket import AddressFamily, SocketKind
-from typing import Any
 
 from rsnet import _rsnet, _standard
 from rsnet._class_face import face_of
+
+# What only type checkers need would double the time of the import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["getaddrinfo", "namespace", "socket"]
 

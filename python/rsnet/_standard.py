@@ -5,10 +5,16 @@ functions look names up in the module they were written for; a copy of one that 
 namespace does the same with rsnet's names, and follows what a program (or a test) puts there.
 """
 
+from __future__ import annotations
+
 import socket as module
-from collections.abc import Iterator
 from types import FunctionType
-from typing import Any
+
+# What only type checkers need would double the time of the import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 __all__ = ["functions", "module", "names", "rebound"]
 
