@@ -6,6 +6,9 @@ Constants, enums and exceptions are the standard module's own objects.
 """
 
 from rsnet import _pickling, _socket
+from rsnet._patch import patch as patch
+from rsnet._patch import patched as patched
+from rsnet._patch import unpatch as unpatch
 
 globals().update(_socket.namespace)
 _pickling.register()

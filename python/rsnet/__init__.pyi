@@ -6,6 +6,9 @@ from typing import Any
 
 from _typeshed import WriteableBuffer
 
+from rsnet._patch import patch as patch
+from rsnet._patch import patched as patched
+from rsnet._patch import unpatch as unpatch
 from rsnet._rsnet import Datagram as Datagram
 from rsnet._rsnet import QueuedError as QueuedError
 
