@@ -241,8 +241,8 @@ impl<'a> Progress<'a> {
     fn tried<T>(&self, result: errno::Result<T>) -> errno::Result<T> {
         if self.transfer.interest == Interest::Read {
             match &result {
-                Ok(_) => self.socket.was_ready(),
-                Err(error) if error.would_block() => self.socket.had_to_wait(),
+                Ok(_) => self.socket.was_tried(true),
+                Err(error) if error.would_block() => self.socket.was_tried(false),
                 Err(_) => {}
             }
         }

@@ -26,6 +26,35 @@ const BETWEEN_SHORT_WAITS: u32 = 32;
 /// The longest run of calls that are not tried before they wait.
 const MOST_UNTRIED: u32 = 32;
 
+/// How many calls are to come that are not tried before they wait, and how many there were to be when
+/// this count began: calls in vain make it longer, up to a bound.
+#[derive(Default)]
+struct Prospect {
+    untried: AtomicU32,
+    run: AtomicU32,
+}
+
+impl Prospect {
+    fn is_good(&self) -> bool {
+        let untried = self.untried.load(Ordering::Relaxed);
+        if untried > 0 {
+            self.untried.store(untried - 1, Ordering::Relaxed);
+        }
+        untried == 0
+    }
+
+    fn learn(&self, found_data: bool) {
+        let run = self.run.load(Ordering::Relaxed);
+        if !found_data {
+            let run = (run * 2).clamp(1, MOST_UNTRIED);
+            self.run.store(run, Ordering::Relaxed);
+            self.untried.store(run, Ordering::Relaxed);
+        } else if run != 0 {
+            self.run.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A socket: a descriptor, its timeout, and what it was made as.
 #[pyclass(frozen, subclass, name = "socket", module = "_rsnet")]
 #[derive(Default)]
@@ -36,10 +65,11 @@ pub struct Socket {
     kind: AtomicI32,
     proto: AtomicI32,
     left_to_kernel: AtomicBool,
-    /// How many calls are to come that are not tried before they wait, and how many there were to
-    /// be when this count began: calls in vain make it longer, up to a bound.
-    untried: AtomicU32,
-    untried_run: AtomicU32,
+    /// What is known of calls after one that had to wait, and after one that found data.
+    after_waiting: Prospect,
+    after_data: Prospect,
+    /// True if the last receiving call found data.
+    found_data: AtomicBool,
     /// How often in a row a short wait with the interpreter held was in vain.
     short_waits_in_vain: AtomicU32,
     /// How many bytes the last receive from the stream brought.
@@ -101,15 +131,19 @@ impl Socket {
         self.left_to_kernel.load(Ordering::Relaxed)
     }
 
-    /// True if it looks worth while to try a call before waiting for it: not when the last tries
-    /// were in vain, as in a ping-pong.
+    fn prospect(&self) -> &Prospect {
+        if self.found_data.load(Ordering::Relaxed) { &self.after_data } else { &self.after_waiting }
+    }
+
+    /// True if it looks worth while to try a receiving call before waiting for it: not when the last
+    /// tries were in vain, as in a ping-pong. Many programs wait for a header and find the body there:
+    /// what the call before found is half of the guess.
     pub fn expects_readiness(&self) -> bool {
-        let untried = self.untried.load(Ordering::Relaxed);
-        if untried == 0 {
-            return true;
+        let expects = self.prospect().is_good();
+        if !expects {
+            self.found_data.store(false, Ordering::Relaxed);
         }
-        self.untried.store(untried - 1, Ordering::Relaxed);
-        false
+        expects
     }
 
     /// True unless the last short waits were in vain: then only now and then.
@@ -131,18 +165,10 @@ impl Socket {
         }
     }
 
-    /// A try was in vain.
-    pub fn had_to_wait(&self) {
-        let run = (self.untried_run.load(Ordering::Relaxed) * 2).clamp(1, MOST_UNTRIED);
-        self.untried_run.store(run, Ordering::Relaxed);
-        self.untried.store(run, Ordering::Relaxed);
-    }
-
-    /// A try was not in vain.
-    pub fn was_ready(&self) {
-        if self.untried_run.load(Ordering::Relaxed) != 0 {
-            self.untried_run.store(0, Ordering::Relaxed);
-        }
+    /// A receiving call was tried.
+    pub fn was_tried(&self, found_data: bool) {
+        self.prospect().learn(found_data);
+        self.found_data.store(found_data, Ordering::Relaxed);
     }
 
     pub fn io_refs(&self) -> i64 {

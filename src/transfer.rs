@@ -141,23 +141,30 @@ pub fn recv<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
         // CPython makes no system call for nothing.
         return Ok(PyBytes::new(this.py(), b"").into_any());
     }
-    Ok(received(this, wanted, flags, receive)?.into_any())
+    let is_stream = this.get().is_stream() && flags == 0 && wanted <= MOST_WITHOUT_MEMORY;
+    Ok(received(this, wanted, flags, is_stream, receive)?.into_any())
 }
 
 /// Results up to this size are received into the scratch memory and copied: cheaper than to make a
 /// bytes object of the size asked for and shrink it.
 const SMALL_BYTES: usize = 8 * 1024;
 
+/// The most that is asked of a stream without having the memory for all of it: what nobody has memory
+/// for is an error.
+const MOST_WITHOUT_MEMORY: usize = 1 << 30;
+
 /// The allocator has this much at hand; more may be mapped anew in every call.
 const MIDDLING_BYTES: usize = 64 * 1024;
 
 /// Receives up to `wanted` bytes into a bytes object of just that size, by one system call: two would
 /// splice what other readers come between. `receive` is given the memory to fill and how much of it
-/// is likely to be filled, and says how much of it was.
+/// is likely to be filled, and says how much of it was; of a stream, where nothing but data is asked for,
+/// it may not be asked.
 fn received<'py>(
     this: This<'_, 'py>,
     wanted: usize,
     flags: c_int,
+    is_stream: bool,
     mut receive: impl FnMut(WritableMemory, usize) -> Result<usize>,
 ) -> Result<Bound<'py, PyBytes>> {
     let py = this.py();
@@ -165,7 +172,6 @@ fn received<'py>(
     let Some(scratch) = buffer::scratch().filter(|_| flags & libc::MSG_TRUNC == 0) else {
         return received_whole(py, wanted, flags, receive);
     };
-    let is_stream = this.get().is_stream() && flags == 0;
     let last = if is_stream { this.get().last_received() } else { 0 };
     let bytes = if wanted <= scratch.len && last <= SMALL_BYTES {
         let expected = if is_stream { wanted.min(SMALL_BYTES) } else { wanted };
@@ -269,7 +275,7 @@ pub fn recvfrom<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let wanted = size(wanted, "negative buffersize in recvfrom")?;
     let mut from = AddressBuffer::default();
     let receive = |memory, expected| receive_from(this, memory, expected, flags, &mut from);
-    let bytes = received(this, wanted, flags, receive)?;
+    let bytes = received(this, wanted, flags, false, receive)?;
     let from = address::to_python(this.py(), &from.address())?;
     Ok((bytes, from).into_pyobject(this.py())?.into_any())
 }
