@@ -93,8 +93,8 @@ impl<'py> Batch<'py> {
             }
             return Ok(batch);
         }
-        for message in message::collect(messages, "sendmmsg() argument 1 must be an iterable")? {
-            batch.add(this, message)?;
+        for message in message::iterate(messages, "sendmmsg() argument 1 must be an iterable")? {
+            batch.add(this, message?)?;
         }
         Ok(batch)
     }
@@ -320,6 +320,11 @@ fn timeout_of(this: This<'_, '_>, given: Option<Borrowed<'_, '_, PyAny>>) -> Res
     }
 }
 
+/// The kernel shows the same datagram as often as it is asked.
+fn at_most_one_if_peeked(count: usize, flags: c_int) -> usize {
+    if flags & libc::MSG_PEEK != 0 { count.min(1) } else { count }
+}
+
 pub fn recvmmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     const SIGNATURE: Signature<5> = Signature {
         method: "recvmmsg",
@@ -332,11 +337,12 @@ pub fn recvmmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned
     let size = |given: Option<Borrowed<'_, 'py, PyAny>>| {
         given.map_or(Ok(0), |given| arguments::size(&given, NEGATIVE))
     };
+    let flags = flags.map_or(Ok(0), |flags| arguments::number(&flags))?;
     let request = Request {
-        count: size(count)?,
+        count: at_most_one_if_peeked(size(count)?, flags),
         bufsize: size(bufsize)?,
         ancbufsize: size(ancbufsize)?,
-        flags: flags.map_or(Ok(0), |flags| arguments::number(&flags))?,
+        flags,
         timeout: timeout_of(this, timeout)?,
         joined: is_udp(this) && gro(this)?,
         // The kernel writes nothing there unless the socket's options ask for it. Of UNIX sockets it
@@ -383,13 +389,14 @@ fn receive<'py>(
             libc::AF_UNIX => arrived().flat_map(|it| sys::adopt_descriptors(it.control)).collect(),
             _ => Vec::new(),
         };
-        for datagram in arrived().take(records(this, incoming, came)) {
+        let counted = records(this, incoming, came)?;
+        for datagram in arrived().take(counted) {
             make(&maker, request, &datagram, &mut datagrams)?;
         }
         for descriptor in descriptors {
             let _ = descriptor.into_raw_fd();
         }
-        if came < most || records(this, incoming, came) < came {
+        if counted < most {
             break;
         }
         // The first is here: what else is there is taken without waiting.
@@ -398,15 +405,27 @@ fn receive<'py>(
     Ok(datagrams)
 }
 
-/// How many of those that came are records. At the end of a SEQPACKET connection there is nothing,
-/// as often as one asks: one empty record stands for all of it.
-fn records(this: This<'_, '_>, incoming: &Incoming, came: usize) -> usize {
-    if this.get().kind() != libc::SOCK_SEQPACKET {
-        return came;
+/// How many of those that came are records. At the end of a SEQPACKET connection there is nothing, as
+/// often as one asks: the kernel fills all the room there is with it. One empty record stands for it.
+fn records(this: This<'_, '_>, incoming: &Incoming, came: usize) -> Result<usize> {
+    if this.get().kind() != libc::SOCK_SEQPACKET || came < incoming.room() {
+        return Ok(came);
     }
-    let is_empty = |&index: &usize| incoming.arrived(index).is_none_or(|it| it.bytes == 0);
-    let empty = (0..came).rev().take_while(is_empty).count();
-    came - empty.saturating_sub(1)
+    let is_nothing = |&index: &usize| {
+        incoming.arrived(index).is_none_or(|it| {
+            it.bytes == 0 && it.control.is_empty() && it.flags & libc::MSG_TRUNC == 0
+        })
+    };
+    let nothing = (0..came).rev().take_while(is_nothing).count();
+    // Of an open connection they are records without a byte.
+    if nothing > 1 && is_at_end(this)? { Ok(came - nothing + 1) } else { Ok(came) }
+}
+
+fn is_at_end(this: This<'_, '_>) -> Result<bool> {
+    let mut byte = 0;
+    let memory = WritableMemory { start: &raw mut byte, len: 1 };
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    call::brief(this.get(), |fd| Ok(sys::recv(fd, memory, flags) == Ok(0)))
 }
 
 /// The datagram, or the datagrams that the kernel has joined, as objects.
@@ -501,20 +520,21 @@ pub fn recvmmsg_into<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Ret
     }
     let Some(buffer) = buffer else { return Err(Error::Memory.into()) };
     let (buffer, rows) = Buffer::rows_to_write(&buffer)?;
-    let rows = rows_of(&buffer, rows, bufsize)?;
+    let rows = rows_of(&buffer, rows, bufsize, flags)?;
     with_incoming(|incoming| receive_into(this, incoming, rows, flags, timeout))
         .map_err(PyErr::from)
 }
 
 /// The rows of the buffer, as memory.
-fn rows_of(buffer: &Buffer, rows: usize, bufsize: usize) -> Result<Rows> {
+fn rows_of(buffer: &Buffer, rows: usize, bufsize: usize, flags: c_int) -> Result<Rows> {
     let row = match bufsize {
         0 => buffer.len() / rows.max(1),
         _ if bufsize <= buffer.len() => bufsize,
         _ => return Err(Error::Value("bufsize is greater than the length of the buffer")),
     };
     let all = buffer.memory_to_write(buffer.len());
-    Ok(Rows { all, row, count: all.len.checked_div(row).unwrap_or(0) })
+    let count = at_most_one_if_peeked(all.len.checked_div(row).unwrap_or(0), flags);
+    Ok(Rows { all, row, count })
 }
 
 /// Memory cut into rows.
@@ -556,7 +576,7 @@ fn receive_into<'py>(
             incoming.receive(fd, most, flags | added | libc::MSG_WAITFORONE)
         });
         let Some(came) = unless_first(this, came, addresses.is_empty())? else { break };
-        let counted = records(this, incoming, came);
+        let counted = records(this, incoming, came)?;
         for arrived in (0..counted).filter_map(|index| incoming.arrived(index)) {
             let length = u32::try_from(arrived.bytes).unwrap_or(u32::MAX);
             lengths.extend(length.to_ne_bytes());

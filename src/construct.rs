@@ -327,7 +327,8 @@ fn option_unless_given(fd: RawFd, given: c_int, option: c_int) -> errno::Result<
 /// Source: CPython's socket.socket.
 ///
 /// >>> import rsnet, socket
-/// >>> type(rsnet.socket(rsnet.AF_NETLINK, rsnet.SOCK_RAW)) is socket.socket
+/// >>> with rsnet.socket(rsnet.AF_NETLINK, rsnet.SOCK_RAW) as sock:
+/// ...     type(sock) is socket.socket
 /// True
 #[pyfunction]
 #[pyo3(signature = (cls, *arguments, **keywords))]

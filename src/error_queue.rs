@@ -96,9 +96,9 @@ pub fn recverr<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let negative = "negative count in recverr";
     let count = count.map_or(Ok(USUAL_COUNT), |count| arguments::size(&count, negative))?;
     let list = PyList::empty(this.py());
+    call::brief(this.get(), |_| Ok(()))?;
     if this.get().family() == libc::AF_UNIX {
         // There is no such queue: the kernel would give what waits to be received.
-        call::brief(this.get(), |_| Ok(()))?;
         return Ok(list.into_any());
     }
     while list.len() < count {

@@ -7,7 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::Py_ssize_t;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyIterator, PyList};
 use rsnet_core::cmsg::{self, Item, Message, Messages};
 use rsnet_core::sockaddr::AddressBuffer;
 use rsnet_core::sys::{self, ReadableMemory, Received, WritableMemory};
@@ -23,16 +23,20 @@ use crate::socket::This;
 /// CPython's bound on control data: what a socklen_t holds for certain.
 const MOST_CONTROL_BYTES: usize = 0x7fff_ffff;
 
-/// The items of any iterable, held by us; `error` if it is none.
-pub fn collect<'py>(iterable: &Bound<'py, PyAny>, error: &str) -> Result<Vec<Bound<'py, PyAny>>> {
-    let iterator = iterable.try_iter().map_err(|raised| {
+/// The items of any iterable; `error` if it is none.
+pub fn iterate<'py>(iterable: &Bound<'py, PyAny>, error: &str) -> Result<Bound<'py, PyIterator>> {
+    iterable.try_iter().map_err(|raised| {
         if raised.is_instance_of::<PyTypeError>(iterable.py()) {
             Error::Type(error.to_owned())
         } else {
             Error::Raised(raised)
         }
-    })?;
-    Ok(iterator.collect::<PyResult<_>>()?)
+    })
+}
+
+/// The same, all of them, held by us.
+pub fn collect<'py>(iterable: &Bound<'py, PyAny>, error: &str) -> Result<Vec<Bound<'py, PyAny>>> {
+    Ok(iterate(iterable, error)?.collect::<PyResult<_>>()?)
 }
 
 pub fn sendmsg<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {

@@ -88,9 +88,12 @@ impl Outgoing {
         }
     }
 
-    /// Remembers an address; gives the number by which datagrams refer to it.
+    /// Remembers an address; gives the number by which datagrams refer to it. The last one given again
+    /// has the same number: a run to one peer is known by it.
     pub fn add_address(&mut self, address: SockAddr) -> u32 {
-        self.addresses.push(address);
+        if self.addresses.last() != Some(&address) {
+            self.addresses.push(address);
+        }
         small(self.addresses.len() - 1)
     }
 
@@ -286,17 +289,16 @@ impl Outgoing {
 
 /// True if the kernel cuts messages into segments, and if they come out as the same datagrams would one
 /// by one: not when the socket joins what it is given (UDP_CORK), has segments of its own, or queues
-/// errors, each of which quotes what was sent. A kernel that does not know the control message would
+/// errors or timestamps, each of which stands for what was sent. A kernel that does not know the control message would
 /// send a run as a single datagram.
 #[must_use]
 pub fn may_segment(fd: RawFd, family: c_int) -> bool {
     let is_off = |level, name| sys::getsockopt_int(fd, level, name) == Ok(0);
     is_off(libc::SOL_UDP, UDP_SEGMENT)
         && is_off(libc::SOL_UDP, libc::UDP_CORK)
-        && match family {
-            libc::AF_INET => is_off(libc::IPPROTO_IP, libc::IP_RECVERR),
-            _ => is_off(libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
-        }
+        && is_off(libc::SOL_SOCKET, libc::SO_TIMESTAMPING)
+        && is_off(libc::IPPROTO_IP, libc::IP_RECVERR)
+        && (family == libc::AF_INET || is_off(libc::IPPROTO_IPV6, libc::IPV6_RECVERR))
 }
 
 /// The room for one sender's address: any family's.

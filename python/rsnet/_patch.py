@@ -101,8 +101,8 @@ class patched:
     Source: own.
 
     >>> import rsnet, socket
-    >>> with rsnet.patched():
-    ...     isinstance(socket.socket(), rsnet.socket)
+    >>> with rsnet.patched(), socket.socket() as sock:
+    ...     isinstance(sock, rsnet.socket)
     True
     """
 
