@@ -111,12 +111,12 @@ fn listener() -> io::Result<(OwnedFd, Address)> {
     let listener = sys::socket(libc::SOCK_STREAM, 0)?;
     sys::bind(&listener, &sys::loopback(0))?;
     sys::listen(&listener)?;
+    sys::end_at_once(&listener)?;
     let address = sys::loopback(sys::local_port(&listener)?);
     Ok((listener, address))
 }
 
-/// create_connection to a numeric host with a timeout, and close. Each round has a listener of its
-/// own, so that the pairs of ports that closing keeps busy do not run out.
+/// create_connection to a numeric host with a timeout, and close.
 pub struct CreateConnection;
 
 impl Workload for CreateConnection {

@@ -46,6 +46,7 @@ impl Drop for FarEnd {
 /// Serves until standard input ends.
 pub fn serve(kind: &str, core: usize) -> io::Result<()> {
     sys::pin(core)?;
+    sys::give_way()?;
     match kind {
         "udp-echo" => serve_beside_input(udp_socket()?, |socket| echo_datagrams(&socket)),
         "tcp-echo" => answer(|request| request),
@@ -70,6 +71,7 @@ pub fn serve(kind: &str, core: usize) -> io::Result<()> {
 
 fn tcp_listener() -> io::Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    sys::end_at_once(&listener)?;
     println!("{}", listener.local_addr()?.port());
     Ok(listener)
 }

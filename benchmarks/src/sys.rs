@@ -250,6 +250,25 @@ pub fn set_option(
     checked(result).map(drop)
 }
 
+/// Has the connections that a listener accepts end at once when they are closed (RST), which leaves
+/// none of their ports busy at either end: otherwise the hundred thousand connections of a run would
+/// wait out their minute (TIME_WAIT) in the tables that the kernel searches for the next.
+pub fn end_at_once(listener: &impl AsRawFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the value lives through the call and has the length that is told.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            ptr::from_ref(&linger).cast(),
+            length,
+        )
+    };
+    checked(result).map(drop)
+}
+
 /// How many bytes a TCP socket has sent that were not acknowledged.
 pub fn unsent_bytes(fd: &impl AsRawFd) -> io::Result<libc::c_int> {
     let mut bytes: libc::c_int = 0;
@@ -295,6 +314,16 @@ pub fn pin(core: usize) -> io::Result<()> {
     };
     // SAFETY: pointer and size are those of `set`.
     checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
+}
+
+/// Has this process wait for its turn instead of interrupting whoever wakes it. A far end on the
+/// measured core otherwise takes the core in the middle of what is measured, or does not, as the
+/// scheduler likes: a matter of microseconds that moved ratios by a fifth.
+pub fn give_way() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters live through the call.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) })
+        .map(drop)
 }
 
 /// Lets a sibling trace this process where the kernel asks for that (Yama): strace counts calls so.

@@ -90,6 +90,8 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> int:
         is_quick=options.quick,
         seed=random.SystemRandom().getrandbits(32) if options.seed is None else options.seed,
         counts_calls=systemcalls.is_there() and not options.quick,
+        # Starting Python under callgrind takes many seconds.
+        counts_instructions=bool(options.row) or not options.quick,
     )
     # What is measured has its core for itself.
     os.sched_setaffinity(0, {far})

@@ -26,6 +26,7 @@ class Plan:
     is_quick: bool
     seed: int
     counts_calls: bool
+    counts_instructions: bool
 
     @property
     def row_s(self) -> float:
@@ -57,6 +58,8 @@ def measure(row: Row, plan: Plan) -> Measured:
     measured = Measured(row)
     try:
         if row.metric == "instructions":
+            if not plan.counts_instructions:
+                raise Missing("left out of a quick run, unless --row names it")
             measured.rounds = [instructions.figures(plan.cores)]
             return measured
         with _workers(row, plan, measured) as workers:
