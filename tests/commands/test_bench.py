@@ -41,6 +41,7 @@ def test_quick_run_measures_every_row(tmp_path: Path) -> None:
     names = [line.split()[0] for line in run_bench("--list").stdout.splitlines()]
     assert [row["name"] for row in document["rows"]] == names
     assert document["quick"] is True
+    assert 0 <= document["others_share"] <= 1
     for row in document["rows"]:
         assert row["title"] in done.stdout
         if row["missing"]:

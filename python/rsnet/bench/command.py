@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import plot, report, systemcalls, table
+from . import disturbance, plot, report, systemcalls, table
 from .catalogue import ROWS, Row
 from .measure import Measured, Plan, measure
 from .process import Failed
@@ -96,6 +96,7 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> int:
     # What is measured has its core for itself.
     os.sched_setaffinity(0, {far})
     measured: list[Measured] = []
+    before = disturbance.processor()
     try:
         code = _measure_all(rows, plan, measured)
     except KeyboardInterrupt:
@@ -103,9 +104,10 @@ def _run(rows: Sequence[Row], options: argparse.Namespace) -> int:
         code = INTERRUPTED
     finally:
         os.sched_setaffinity(0, allowed)
-    print(table.table(measured, plan.floor is not None), flush=True)
+    others = disturbance.others_share(before, disturbance.processor())
+    print(table.table(measured, plan.floor is not None, others), flush=True)
     if options.json:
-        Path(options.json).write_text(report.as_json(measured, plan))
+        Path(options.json).write_text(report.as_json(measured, plan, others))
     if options.plot:
         plot.plot(measured, options.plot)
     if options.strict and not all(map(_is_met, measured)):

@@ -15,9 +15,11 @@ from .spread import Spread, spread
 from .verdict import Outcome, ratios, row_outcomes, worst
 
 
-def as_json(rows: Sequence[Measured], plan: Plan) -> str:
+def as_json(rows: Sequence[Measured], plan: Plan, others_share: float) -> str:
+    """All that was measured. others_share: of the cores' time, what other programs took."""
     document = {
         "machine": _machine(),
+        "others_share": others_share,
         "quick": plan.is_quick,
         "seed": plan.seed,
         "cores": list(plan.cores),

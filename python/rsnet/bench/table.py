@@ -24,12 +24,23 @@ HEADINGS = (
 _LEFT = (0, 8)
 
 
-def table(rows: Sequence[Measured], has_floor: bool) -> str:
-    """The rows as text, with a legend. Without the floor its two columns are left out."""
+# Above this, rows with several threads say more about the other programs than about rsnet.
+QUIET_SHARE = 0.05
+
+
+def table(rows: Sequence[Measured], has_floor: bool, others_share: float) -> str:
+    """The rows as text, with a legend. Without the floor its two columns are left out.
+
+    others_share: of the cores' time, what other programs took.
+    """
     lines = [HEADINGS, *(line for measured in rows for line in _lines(measured))]
     columns = [n for n in range(len(HEADINGS)) if has_floor or n not in (5, 6)]
     widths = {n: max(len(line[n]) for line in lines if len(line) > 1) for n in columns}
-    return "\n".join(_laid_out(line, widths) for line in lines) + "\n\n" + _legend(has_floor)
+    return (
+        "\n".join(_laid_out(line, widths) for line in lines)
+        + "\n\n"
+        + _legend(has_floor, others_share)
+    )
 
 
 def _laid_out(line: Sequence[str], widths: dict[int, int]) -> str:
@@ -41,13 +52,15 @@ def _laid_out(line: Sequence[str], widths: dict[int, int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _legend(has_floor: bool) -> str:
+def _legend(has_floor: bool, others_share: float) -> str:
     text = (
         "Medians of the rounds; in brackets the interval of the median (bootstrap, 95%).\n"
         "Ratios: time of the standard library over time of the other, round by round; above 1 is\n"
         "faster. calls s/r/f: system calls per operation of stdlib, rsnet and the floor.\n"
         "near: the median misses the target, the interval reaches it. missing: not measured here."
     )
+    text += f"\nOther programs took {percent(others_share)} of the cores' time meanwhile"
+    text += "." if others_share < QUIET_SHARE else ": too much for the rows with several threads."
     if has_floor:
         return text
     return text + "\nThe floor is left out: --floor names no program (`make bench` builds it)."
