@@ -15,6 +15,7 @@ from math import exp, log
 from time import perf_counter_ns
 from typing import Any
 
+from .bulk import page_aligned
 from .far_end import far_end
 from .round import Figures, Missing, Round, Setting, Workload
 
@@ -50,13 +51,13 @@ def sender(connection: Any) -> Step:
 
 def large_sender(connection: Any) -> Step:
     """sendall of 1 MiB."""
-    sendall, data = connection.sendall, bytes(LARGE_BYTES)
+    sendall, data = connection.sendall, page_aligned(LARGE_BYTES)
     return lambda: sendall(data)
 
 
 def large_reader(connection: Any) -> Step:
     """recv_into of 1 MiB, until it is full."""
-    recv_into, buffer = connection.recv_into, memoryview(bytearray(LARGE_BYTES))
+    recv_into, buffer = connection.recv_into, page_aligned(LARGE_BYTES)
 
     def fill() -> None:
         missing = LARGE_BYTES
