@@ -338,6 +338,60 @@ def test_a_socket_without_checksums(told):
     assert lines in (["1 0 0"], ["1 1 1"])
 
 
+# An error between two system calls of one batch.
+
+# Stands before the C library's function: the calls after the first fail, once.
+FAILING = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <time.h>
+
+int fail_with, calls;
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *time) {
+    int (*real)(int, struct mmsghdr *, unsigned, int, struct timespec *) =
+        dlsym(RTLD_NEXT, "recvmmsg");
+    if (calls++ == 1 && fail_with) {
+        errno = fail_with;
+        return -1;
+    }
+    return real(fd, messages, count, flags, time);
+}
+"""
+
+
+def test_an_error_after_datagrams_is_the_next_calls(run_python, tmp_path):
+    """Of 200 datagrams the kernel gives 128 at once; nothing is lost, and the error comes once."""
+    source, library = tmp_path / "failing.c", tmp_path / "failing.so"
+    source.write_text(FAILING)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    program = """
+        import ctypes, errno
+        import rsnet
+
+        own = ctypes.CDLL(None)
+        with rsnet.socket(rsnet.AF_INET, rsnet.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            for method in ("recvmmsg", "recvmmsg_into"):
+                ctypes.c_int.in_dll(own, "fail_with").value = errno.ECONNREFUSED
+                ctypes.c_int.in_dll(own, "calls").value = 0
+                sock.sendmmsg([(b"x", sock.getsockname())] * 200)
+                first = len(sock.recvmmsg(200, 10, timeout=5))
+                try:
+                    if method == "recvmmsg":
+                        sock.recvmmsg(200, 10, timeout=5)
+                    else:
+                        sock.recvmmsg_into(bytearray(200), 1, timeout=5)
+                except ConnectionRefusedError as error:
+                    print(first > 0, error)
+                print(first + len(sock.recvmmsg(200, 10, timeout=5)))
+    """
+    printed = run_python(program, env={"LD_PRELOAD": str(library)}).splitlines()
+    assert printed == ["True [Errno 111] Connection refused", "200"] * 2
+
+
 # Datagrams over the MTU, in a network of the test's own whose loopback has a small one.
 
 IN_A_SMALL_NETWORK = """
