@@ -1,8 +1,10 @@
 """Batches at their edges: lengths that lie, descriptors nobody asked for, ends, corks."""
 
+import array
+import errno
 import os
 import socket as standard
-from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_SEQPACKET
+from socket import AF_INET, AF_INET6, AF_UNIX, MSG_CTRUNC, SOCK_DGRAM, SOCK_SEQPACKET
 
 import pytest
 
@@ -37,6 +39,41 @@ def test_a_length_that_lies(run_python, length):
     assert printed == "2 2\n"
 
 
+def test_a_range_without_end(run_python):
+    """The first item is refused; nobody waits for the last."""
+    printed = run_python("""
+        import resource, rsnet
+
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
+        near, far = rsnet.socketpair(rsnet.AF_UNIX, rsnet.SOCK_DGRAM)
+        with near, far:
+            try:
+                near.sendmmsg(range(10**12))
+            except TypeError as error:
+                print(error)
+    """)
+    assert printed == "a bytes-like object is required, not 'int'\n"
+
+
+# Descriptors.
+
+
+@pytest.mark.parametrize("type", UNIX_TYPES)
+@pytest.mark.parametrize("bufsize", [0, 1, 9])
+def test_descriptors_that_nobody_asked_for(pair, type, bufsize):
+    """What comes without room for it is not kept open, whatever other control data there is."""
+    near, far = pair(rsnet, AF_UNIX, type)
+    far.setsockopt(standard.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    rights = [(standard.SOL_SOCKET, standard.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
+    near.sendmmsg([([b"x"], rights, None)] * 5)
+    before = os.listdir("/proc/self/fd")
+    datagrams = far.recvmmsg(3, bufsize)
+    assert [datagram.ancdata for datagram in datagrams] == [[]] * 3
+    assert all(datagram.flags & MSG_CTRUNC for datagram in datagrams)
+    assert len(far.recvmmsg_into(bytearray(9), 1)[0]) == 2
+    assert os.listdir("/proc/self/fd") == before
+
+
 # Names.
 
 
@@ -53,6 +90,23 @@ def test_short_abstract_names(pair, opened):
             assert receiver.recvmmsg_into(bytearray(9))[1] == [sender.getsockname()]
             receiver.sendto(b"back", datagram.address)
             assert sender.recv(9) == b"back"
+
+
+def test_an_address_that_changes(opened, tmp_path):
+    """A path in a bytearray, which is another one for the second message."""
+    first, second, sender = (opened(rsnet.socket(AF_UNIX, SOCK_DGRAM)) for _ in range(3))
+    first.bind(str(tmp_path / "1"))
+    second.bind(str(tmp_path / "2"))
+    path = bytearray(os.fsencode(tmp_path / "1"))
+
+    def messages():
+        yield b"to 1", path
+        path[-1:] = b"2"
+        yield b"to 2", path
+
+    assert sender.sendmmsg(messages()) == 2
+    for receiver, data in ((first, b"to 1"), (second, b"to 2")):
+        assert [datagram.data for datagram in receiver.recvmmsg(9, 9, timeout=0)] == [data]
 
 
 # The error queue.
@@ -99,6 +153,47 @@ def test_the_end_comes_once(pair):
     for _ in range(3):
         assert [datagram.data for datagram in far.recvmmsg(1_000, 9)] == [b""]
         assert list(far.recvmmsg_into(bytearray(100), 1)[0]) == [0]
+
+
+def test_empty_packets_are_packets(pair):
+    """While the connection lasts, what is empty was sent so."""
+    near, far = pair(rsnet, AF_UNIX, SOCK_SEQPACKET)
+    payloads = [b"", b"one", b"", b"", b"two", b"", b"", b""]
+    near.sendmmsg(payloads)
+    assert [datagram.data for datagram in far.recvmmsg(99, 9)] == payloads
+    near.sendmmsg(payloads)
+    assert far.recvmmsg_into(bytearray(99), 1)[0].tolist() == [0, 1, 0, 0, 1, 0, 0, 0]
+
+
+def test_empty_packets_with_descriptors(pair):
+    """Every descriptor that was opened is told of."""
+    near, far = pair(rsnet, AF_UNIX, SOCK_SEQPACKET)
+    rights = [(standard.SOL_SOCKET, standard.SCM_RIGHTS, array.array("i", [0]))]
+    near.sendmmsg([([b""], rights, None)] * 3)
+    before = len(os.listdir("/proc/self/fd"))
+    datagrams = far.recvmmsg(3, 9, 100)
+    told = [array.array("i", data)[0] for each in datagrams for _, _, data in each.ancdata]
+    assert len(os.listdir("/proc/self/fd")) - before == len(told) == 3
+    for descriptor in told:
+        os.close(descriptor)
+
+
+def test_errors_of_mapped_peers(endpoint, opened):
+    """One for each, of the dual-stack socket that asks for IPv4's errors."""
+    holder, sender = endpoint(standard), opened(rsnet.socket(AF_INET6, SOCK_DGRAM))
+    holder.connect(holder.getsockname())
+    sender.setsockopt(standard.IPPROTO_IPV6, standard.IPV6_V6ONLY, 0)
+    sender.setsockopt(standard.IPPROTO_IP, IP_RECVERR, 1)
+    mapped = (f"::ffff:{holder.getsockname()[0]}", holder.getsockname()[1])
+    assert sender.sendmmsg([(b"one", mapped)]) == 1
+    assert [error.data for error in sender.recverr()] == [b"one"]
+    sent = 0
+    while sent < 5:
+        try:
+            sent += sender.sendmmsg([(b"same", mapped)] * (5 - sent))
+        except ConnectionRefusedError as error:
+            sent += error.messages_sent
+    assert [error.data for error in sender.recverr()] == [b"same"] * 5
 
 
 # Options that other descriptors or programs have set.
@@ -190,3 +285,13 @@ def test_as_many_rows_as_there_are(endpoint):
         assert sent == 0, "left behind by the first call"
         sent += len(lengths)
     assert sent > 300
+
+
+def test_closed_and_asked_for_nothing(endpoint):
+    """Every method looks at the descriptor, whatever it is to do."""
+    sock = endpoint(rsnet)
+    sock.close()
+    for call in (lambda: sock.recverr(0), lambda: sock.recvmmsg(0, 0), lambda: sock.sendmmsg([])):
+        with pytest.raises(OSError) as caught:
+            call()
+        assert caught.value.errno == errno.EBADF
