@@ -4,6 +4,7 @@ import doctest
 import inspect
 import re
 import socket as standard
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,18 @@ def test_fields(cls):
     for name, field in vars(cls).items():
         if name[0] != "_":
             assert field.__doc__ or re.search(rf"\b{name}\b", cls.__doc__), name
+
+
+PAGES = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_of_batches(capsys):
+    """What docs/batches.md shows is what comes out."""
+    text = (PAGES / "batches.md").read_text()
+    # Without the fences: the end of one would be taken for output.
+    session = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(session, {}, "batches.md", "batches.md", 0)
+    assert len(test.examples) > 50
+    flags = doctest.IGNORE_EXCEPTION_DETAIL
+    results = doctest.DocTestRunner(optionflags=flags).run(test)
+    assert results.failed == 0, capsys.readouterr().out
