@@ -261,6 +261,26 @@ def test_segments_are_asked_for(told):
     assert lines == ["1 1 2", "0 0 0 0 0"]
 
 
+def test_equal_addresses_are_one_peer(told):
+    """Also those that are made anew for each message, and what received datagrams came from."""
+    lines = told("""
+        host, port = receiver.getsockname()
+        for peers in (
+            [(host, port) for _ in range(10)],
+            [("".join(host), port) for _ in range(10)],
+            [(bytearray(host.encode()), port) for _ in range(10)],
+        ):
+            before = segmented.value
+            assert sender.sendmmsg([(b"x" * 50, peer) for peer in peers]) == 10
+            datagrams = receiver.recvmmsg(10, 100)
+            print(len(datagrams), segmented.value - before)
+            before = segmented.value
+            receiver.sendmmsg([(datagram, datagram.address) for datagram in datagrams])
+            print(len(sender.recvmmsg(10, 100)), segmented.value - before)
+    """)
+    assert lines == ["10 1"] * 6
+
+
 def test_a_kernel_without_segments(told):
     lines = told("""
         number("is_unknown").value = 1
