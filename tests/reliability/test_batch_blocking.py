@@ -392,3 +392,68 @@ def test_the_standard_socket_at_the_other_end(pair, opened, in_thread):
         assert sending.result() == COUNT
         far.send(b"back")
         assert sock.recvmmsg(5, 9)[0].data == b"back"
+
+
+# Processes.
+
+
+@pytest.mark.parametrize("call", ["sock.recvmmsg(5, 9)", "peer.sendmmsg([b'x'] * 10_000)"])
+def test_the_interpreter_exits_meanwhile(run_python, call):
+    """A daemon thread that waits in a batch holds nothing up, and crashes nothing."""
+    printed = run_python(f"""
+        import threading
+        import rsnet
+
+        sock, peer = rsnet.socketpair(rsnet.AF_UNIX, rsnet.SOCK_DGRAM)
+        thread = threading.Thread(target=lambda: {call}, daemon=True)
+        thread.start()
+        thread.join(0.2)
+        print(thread.is_alive(), flush=True)
+    """)
+    assert printed == "True\n"
+
+
+def test_forked(pair, in_fork):
+    """The child's batches are its own."""
+    near, far = pair(rsnet, AF_UNIX, SOCK_DGRAM)
+    near.sendmmsg([b"before"] * 3)
+    assert len(far.recvmmsg(1, 9)) == 1
+
+    def check():
+        assert [datagram.data for datagram in far.recvmmsg(9, 9)] == [b"before"] * 2
+        assert near.sendmmsg([b"from the child"] * 3) == 3
+
+    in_fork(check)()
+    assert [datagram.data for datagram in far.recvmmsg(9, 99)] == [b"from the child"] * 3
+
+
+def test_audited(run_python):
+    """Whoever audits sees every address, before anything is sent, and may forbid it."""
+    printed = run_python("""
+        import sys
+        import rsnet
+
+        events = []
+
+        def hook(event, arguments):
+            if event == "socket.sendmsg":
+                events.append(arguments[1])
+                if arguments[1][1] == 9:
+                    raise LookupError("not there")
+
+        sys.addaudithook(hook)
+        with rsnet.socket(rsnet.AF_INET, rsnet.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            here, other = sock.getsockname(), ("127.0.0.1", 8)
+            sock.sendmmsg([(b"x", here), ([b"y"], [], other)])
+            print(events == [here, other], sock.recv(9))
+            try:
+                sock.sendmmsg([(b"x", here), (b"x", ("127.0.0.1", 9))])
+            except LookupError:
+                pass
+            try:
+                print(sock.recvmmsg(9, 9, timeout=0))
+            except BlockingIOError:
+                print("nothing sent")
+    """)
+    assert printed == "True b'x'\nnothing sent\n"
