@@ -2,12 +2,14 @@
 
 import abc
 import copy
+import functools
 import gc
 import pickle
 import socket as standard
 import threading
 import types
 import weakref
+from typing import Protocol
 from unittest import mock
 
 import pytest
@@ -370,3 +372,42 @@ def test_methods_are_found_on_the_class_only_for_sockets():
         for stranger in ("not a socket", threading.Lock()):
             with pytest.raises((TypeError, AttributeError)):
                 getattr(rsnet.socket, name)(stranger)
+
+
+# What it mixes with.
+
+
+def test_protocols_and_abstract_classes_mix_with_it():
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+    class Base(abc.ABC):
+        @abc.abstractmethod
+        def name(self): ...
+
+    class Mixed(rsnet.socket, HasFileno):
+        pass
+
+    class Concrete(rsnet.socket, Base):
+        def name(self):
+            return "concrete"
+
+    with Mixed() as mixed, Concrete() as concrete:
+        assert isinstance(concrete, Base) and not isinstance(mixed, Base)
+        assert concrete.name() == "concrete"
+        assert type("Made", (rsnet.socket,), {}).__module__ == __name__
+
+
+def test_the_class_that_a_socket_names_is_pickled_as_the_class():
+    with rsnet.socket() as sock:
+        assert pickle.loads(pickle.dumps(sock.__class__)) is rsnet.socket
+
+
+def test_what_is_keyed_by_classes_takes_the_type():
+    @functools.singledispatch
+    def kind(thing):
+        return "thing"
+
+    kind.register(rsnet.socket, lambda sock: "socket")
+    with rsnet.socket() as sock:
+        assert kind.dispatch(type(sock))(sock) == "socket"
