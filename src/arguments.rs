@@ -502,6 +502,11 @@ pub fn number(object: &Bound<'_, PyAny>) -> Result<c_int> {
     Err(Error::Overflow("Python int too large to convert to C int".to_owned()))
 }
 
+/// The number that an int (or an enum's member) is, if it fits.
+pub fn plain_number(object: &Bound<'_, PyAny>) -> Option<c_int> {
+    small_int(object.as_borrowed())
+}
+
 /// A descriptor, as CPython's `fileno` argument takes it: a C long, cut to an int.
 pub fn descriptor(object: &Bound<'_, PyAny>) -> Result<c_int> {
     // SAFETY: the object is alive; an exception shows as -1 and is looked for.

@@ -26,6 +26,14 @@ pub fn without_interpreter<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce()
     py.detach(work)
 }
 
+/// Runs what takes a moment and needs no Python: with the interpreter held if nobody else could use it.
+pub fn in_a_moment<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -> T {
+    match gil::hold_for(py, 0) {
+        Hold::Alone => work(),
+        Hold::Release | Hold::Credit => py.detach(work),
+    }
+}
+
 /// What a call is about to do, as far as it matters for how it is made.
 #[derive(Clone, Copy)]
 pub struct Transfer {

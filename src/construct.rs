@@ -190,7 +190,10 @@ impl<'py> Given<'py> {
 
 /// As CPython asks it in Python: -1.0 is no integer, and stands for the default all the same.
 fn is_minus_one(argument: &Bound<'_, PyAny>) -> bool {
-    argument.eq(-1).unwrap_or(false)
+    match arguments::plain_number(argument) {
+        Some(number) => number == -1,
+        None => argument.eq(-1).unwrap_or(false),
+    }
 }
 
 fn number_or(argument: Option<&Bound<'_, PyAny>>, default: c_int) -> Result<c_int> {
@@ -224,7 +227,7 @@ fn initialize(this: This<'_, '_>, given: Given<'_>) -> Result<()> {
 fn create(py: Python<'_>, socket: &Socket, family: c_int, kind: c_int, proto: c_int) -> Result<()> {
     let default_timeout_ns = options::default_timeout_ns(py)?;
     let made = Made { family, kind, proto, default_timeout_ns, left_to_kernel: false };
-    let fd = call::without_interpreter(py, || sys::socket(family, kind, proto))?;
+    let fd = call::in_a_moment(py, || sys::socket(family, kind, proto))?;
     // After the kernel, which may refuse the type or the protocol as it does for CPython.
     refuse_foreign(family)?;
     settle(socket, fd.as_raw_fd(), &made)?;
