@@ -11,11 +11,11 @@ use rsnet_core::sys;
 
 use crate::arguments;
 use crate::audit;
-use crate::batch;
 use crate::call;
 use crate::errors::{Error, Result};
 use crate::instance;
 use crate::options;
+use crate::recvmmsg;
 use crate::socket::{Socket, This, is_native};
 
 /// What a socket is made as.
@@ -107,23 +107,23 @@ impl Socket {
     /// Receive offload for recvmmsg(): the kernel joins UDP datagrams of one sender (UDP_GRO).
     #[getter]
     fn get_gro(this: This<'_, '_>) -> PyResult<bool> {
-        Ok(batch::gro(this)?)
+        Ok(recvmmsg::gro(this)?)
     }
 
     #[setter(gro)]
     fn py_set_gro(this: This<'_, '_>, on: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(batch::set_gro(this, on.is_truthy()?)?)
+        Ok(recvmmsg::set_gro(this, on.is_truthy()?)?)
     }
 
     /// What recvmmsg() tells of each datagram: time, destination, interface, TTL, TOS.
     #[getter]
     fn get_metadata(this: This<'_, '_>) -> PyResult<bool> {
-        Ok(batch::metadata(this)?)
+        Ok(recvmmsg::metadata(this)?)
     }
 
     #[setter(metadata)]
     fn py_set_metadata(this: This<'_, '_>, on: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(batch::set_metadata(this, on.is_truthy()?)?)
+        Ok(recvmmsg::set_metadata(this, on.is_truthy()?)?)
     }
 
     fn __repr__(&self) -> String {

@@ -20,7 +20,7 @@ use crate::arguments::Arguments;
 use crate::errors::{self, Returned};
 use crate::instance;
 use crate::socket::Socket;
-use crate::{batch, error_queue, file, lifetime, message, options, transfer};
+use crate::{error_queue, file, lifetime, message, options, recvmmsg, sendmmsg, transfer};
 
 /// Runs a method for the interpreter.
 ///
@@ -172,13 +172,13 @@ fn entries() -> Vec<Entry> {
         own!(c"recverr", error_queue::recverr, error_queue::DOC),
         positional!(c"recvfrom", transfer::recvfrom),
         keywords!(c"recvfrom_into", transfer::recvfrom_into),
-        own!(c"recvmmsg", batch::recvmmsg, batch::RECVMMSG_DOC),
-        own!(c"recvmmsg_into", batch::recvmmsg_into, batch::RECVMMSG_INTO_DOC),
+        own!(c"recvmmsg", recvmmsg::recvmmsg, recvmmsg::DOC),
+        own!(c"recvmmsg_into", recvmmsg::recvmmsg_into, recvmmsg::INTO_DOC),
         positional!(c"recvmsg", message::recvmsg),
         positional!(c"recvmsg_into", message::recvmsg_into),
         positional!(c"send", transfer::send),
         positional!(c"sendall", transfer::sendall),
-        own!(c"sendmmsg", batch::sendmmsg, batch::SENDMMSG_DOC),
+        own!(c"sendmmsg", sendmmsg::sendmmsg, sendmmsg::DOC),
         positional!(c"sendmsg", message::sendmsg),
         keywords!(c"sendmsg_afalg", message::sendmsg_afalg),
         positional!(c"sendto", transfer::sendto),

@@ -8,7 +8,6 @@
 mod address;
 mod arguments;
 mod audit;
-mod batch;
 mod buffer;
 mod call;
 mod construct;
@@ -22,7 +21,9 @@ mod instance;
 mod lifetime;
 mod message;
 mod options;
+mod recvmmsg;
 mod resolve;
+mod sendmmsg;
 mod socket;
 mod transfer;
 

@@ -10,6 +10,8 @@ use rsnet_core::descriptor::Descriptor;
 use rsnet_core::errno::Errno;
 use rsnet_core::timeout::Timeout;
 
+use crate::errors::Result;
+
 /// The families that this class speaks. `rsnet.socket(...)` hands out the standard class for all
 /// others.
 pub fn is_native(family: c_int) -> bool {
@@ -118,6 +120,15 @@ impl Socket {
         self.kind() == libc::SOCK_STREAM
     }
 
+    pub fn is_udp(&self) -> bool {
+        self.kind() == libc::SOCK_DGRAM && self.family() != libc::AF_UNIX
+    }
+
+    /// EOPNOTSUPP on a stream, which has no messages: a batch of them could be cut anywhere.
+    pub fn refuse_stream(&self) -> Result<()> {
+        if self.is_stream() { Err(Errno(libc::EOPNOTSUPP).into()) } else { Ok(()) }
+    }
+
     /// What `family`, `type` and `proto` say. The type is without the flags that socket(2) takes
     /// along with it, so that `sock.type == SOCK_STREAM` works.
     pub fn set_made_as(&self, family: c_int, kind: c_int, proto: c_int) {
@@ -211,10 +222,10 @@ impl Socket {
     }
 
     /// The error that was left, once.
-    pub fn take_put_off(&self) -> Result<(), Errno> {
+    pub fn take_put_off(&self) -> Result<()> {
         match self.put_off.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
-            errno => Err(Errno(errno)),
+            errno => Err(Errno(errno).into()),
         }
     }
 
