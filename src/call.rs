@@ -454,15 +454,6 @@ pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()
     if !under_way {
         return Err(error.into());
     }
-    // On loopback and on a fast network the answer is there by now: a second look costs one system
-    // call, to wait and to ask how it went two.
-    if error == Errno(libc::EINPROGRESS) {
-        match progress.call.block(|fd| sys::connect(fd, address)) {
-            Ok(()) | Err(Errno(libc::EISCONN)) => return Ok(()),
-            Err(Errno(libc::EALREADY | libc::EINPROGRESS | libc::EINTR)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
     loop {
         match py.detach(|| progress.wait::<()>()) {
             None => break,

@@ -65,9 +65,15 @@ fn unless_blocked<'py>(py: Python<'py>, result: Result<usize>) -> Returned<'py> 
 pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = file.py();
     let timed_out = intern!(py, "_timeout_occurred");
+    // The files above this one read on and on in C, a line without an end for example: nobody else
+    // there looks whether a signal came.
+    py.check_signals()?;
     match plain_socket(file, intern!(py, "_reading"), Method::RecvInto)? {
         Some(socket) if !file.getattr(timed_out)?.is_truthy()? => {
-            let memory = Buffer::writable(buffer)?;
+            let Ok(memory) = Buffer::writable(buffer) else {
+                // The error is the interpreter's own argument parser's.
+                return by_python(file, "readinto", buffer);
+            };
             let received = unless_blocked(py, transfer::receive_into(&socket, &memory));
             if received.as_ref().is_err_and(|error| error.is_instance_of::<PyTimeoutError>(py)) {
                 // What was read into the buffered file above is lost: no more reads.
@@ -82,11 +88,12 @@ pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returne
 /// `write(b)`
 pub fn write<'py>(file: File<'_, 'py>, data: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = file.py();
+    py.check_signals()?;
     match plain_socket(file, intern!(py, "_writing"), Method::Send)? {
-        Some(socket) => {
-            let memory = Buffer::readable(data)?;
-            unless_blocked(py, transfer::send_some(&socket, &memory))
-        }
+        Some(socket) => match Buffer::readable(data) {
+            Ok(memory) => unless_blocked(py, transfer::send_some(&socket, &memory)),
+            Err(_) => by_python(file, "write", data),
+        },
         None => by_python(file, "write", data),
     }
 }

@@ -178,3 +178,27 @@ def test_a_storm_during_accepts_and_connects(listener, storm):
             accepted, address = server.accept()
             with accepted:
                 assert address == client.getsockname()
+
+
+def test_a_line_without_an_end_is_interrupted(run_python):
+    # The buffered file reads on and on in C; only the reads themselves can see the signal.
+    program = """
+        import os, signal, threading
+        import rsnet
+        near, far = rsnet.socketpair()
+        def flood():
+            while True:
+                far.sendall(bytes(1 << 14))
+        def interrupt(signum, frame):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, interrupt)
+        threading.Thread(target=flood, daemon=True).start()
+        file = near.makefile("rb")
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            file.readline()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        os._exit(0)
+    """
+    assert run_python(program) == "interrupted\n"

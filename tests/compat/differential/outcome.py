@@ -60,9 +60,13 @@ class Reader:
         # For other families rsnet hands out the standard class.
         self._own = {standard.socket: "socket.socket", module.SocketType: "_socket.socket"}
         self._own[module.socket] = "socket.socket"
+        # Its own class of files reads and writes natively.
+        self._own[standard.SocketIO] = self._own[module.SocketIO] = "socket.SocketIO"
         self._name = module.__name__
         name = re.escape(self._name)
-        self._own_name = re.compile(rf"\b{name}(?=\.socket\b)|(?<=module '){name}(?=')")
+        self._own_name = re.compile(
+            rf"\b{name}(?=\.(?:socket|SocketIO)\b)|(?<=module '){name}(?=')"
+        )
         self._native_name = re.compile(rf"\b_{name}(?=\.socket\b)")
         self._chosen: dict[Any, str] = {}
 
@@ -89,10 +93,10 @@ class Reader:
             return self._own.get(value) or value
         if isinstance(value, BaseException):
             return self.raised(value)
+        if isinstance(value, io.IOBase):
+            return self._own.get(kind, kind), self._asked(lambda: value.closed)
         if isinstance(value, _NATIVE) or kind in self._own or hasattr(value, "getsockname"):
             return self.socket(value)
-        if isinstance(value, io.IOBase):
-            return kind, self._asked(lambda: value.closed)
         return "to be called" if callable(value) else f"some {kind.__name__}"
 
     def _of_sequence(self, kind: type, value: Any) -> Any:
