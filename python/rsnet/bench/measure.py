@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def row_s(self) -> float:
-        return 0.3 if self.is_quick else 7.0
+        return 0.3 if self.is_quick else 6.0
 
     @property
     def round_s(self) -> float:
