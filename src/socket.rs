@@ -3,7 +3,7 @@
 //! options.rs, by subject; entry.rs lays them over it.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering};
 
 use pyo3::prelude::*;
 use rsnet_core::descriptor::Descriptor;
@@ -22,18 +22,18 @@ pub fn is_native(family: c_int) -> bool {
 pub type This<'a, 'py> = &'a Bound<'py, Socket>;
 
 /// After so many short waits in vain, one in so many calls waits shortly again.
-const MOST_SHORT_WAITS_IN_VAIN: u32 = 4;
-const BETWEEN_SHORT_WAITS: u32 = 32;
+const MOST_SHORT_WAITS_IN_VAIN: u8 = 4;
+const BETWEEN_SHORT_WAITS: u8 = 32;
 
 /// The longest run of calls that are not tried before they wait.
-const MOST_UNTRIED: u32 = 32;
+const MOST_UNTRIED: u8 = 32;
 
 /// How many calls are to come that are not tried before they wait, and how many there were to be when
 /// this count began: calls in vain make it longer, up to a bound.
 #[derive(Default)]
 struct Prospect {
-    untried: AtomicU32,
-    run: AtomicU32,
+    untried: AtomicU8,
+    run: AtomicU8,
 }
 
 impl Prospect {
@@ -57,7 +57,8 @@ impl Prospect {
     }
 }
 
-/// A socket: a descriptor, its timeout, and what it was made as.
+/// A socket: a descriptor, its timeout, and what it was made as. Programs have tens of thousands: no
+/// field is wider than it must be.
 #[pyclass(frozen, subclass, name = "socket", module = "_rsnet")]
 #[derive(Default)]
 pub struct Socket {
@@ -73,11 +74,11 @@ pub struct Socket {
     /// True if the last receiving call found data.
     found_data: AtomicBool,
     /// How often in a row a short wait with the interpreter held was in vain.
-    short_waits_in_vain: AtomicU32,
+    short_waits_in_vain: AtomicU8,
     /// How many bytes the last receive from the stream brought.
-    last_received: AtomicUsize,
+    last_received: AtomicU32,
     /// The largest size of a datagram for which the kernel may be asked to cut segments.
-    largest_segment: AtomicUsize,
+    largest_segment: AtomicU32,
     /// An errno that came behind datagrams, for the next batch to tell.
     put_off: AtomicI32,
     /// How many files made by `makefile` are open; they keep the descriptor open.
@@ -163,7 +164,7 @@ impl Socket {
         if in_vain < MOST_SHORT_WAITS_IN_VAIN {
             return true;
         }
-        self.short_waits_in_vain.store(in_vain + 1, Ordering::Relaxed);
+        self.short_waits_in_vain.store(in_vain.wrapping_add(1), Ordering::Relaxed);
         in_vain.is_multiple_of(BETWEEN_SHORT_WAITS)
     }
 
@@ -199,20 +200,21 @@ impl Socket {
     }
 
     pub fn last_received(&self) -> usize {
-        self.last_received.load(Ordering::Relaxed)
+        self.last_received.load(Ordering::Relaxed) as usize
     }
 
     pub fn set_last_received(&self, bytes: usize) {
-        self.last_received.store(bytes, Ordering::Relaxed);
+        self.last_received.store(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// What is known of the kernel's willingness to cut segments on this socket; `None` before it was
     /// asked.
     pub fn largest_segment(&self) -> Option<usize> {
-        self.largest_segment.load(Ordering::Relaxed).checked_sub(1)
+        Some(self.largest_segment.load(Ordering::Relaxed).checked_sub(1)? as usize)
     }
 
     pub fn set_largest_segment(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.largest_segment.store(bytes.saturating_add(1), Ordering::Relaxed);
     }
 

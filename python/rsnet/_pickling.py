@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from rsnet import _standard
 from rsnet._socket import socket
 
 # What only type checkers need would double the time of the import.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_standard_class = _standard.module.socket
 _REDUCTION = "multiprocessing.reduction"
 
 
@@ -33,6 +35,8 @@ def register() -> None:
 
 
 def _register_with(reduction: ModuleType) -> None:
+    # Loaded while rsnet is in the place of the standard class, it knows only one of the two.
+    reduction.ForkingPickler.register(_standard_class, reduction._reduce_socket)
     reduction.ForkingPickler.register(socket, _reduce)
 
 
