@@ -34,6 +34,12 @@ pub fn in_a_moment<T: Ungil>(py: Python<'_>, work: impl Ungil + FnOnce() -> T) -
     }
 }
 
+/// Runs the handlers of signals that came: for what is called over and over again by code that does
+/// not look itself.
+pub fn look_for_signals(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
+}
+
 /// What a call is about to do, as far as it matters for how it is made.
 #[derive(Clone, Copy)]
 pub struct Transfer {

@@ -11,6 +11,7 @@ use pyo3::types::{PyString, PyType};
 use rsnet_core::errno::Errno;
 
 use crate::buffer::Buffer;
+use crate::call;
 use crate::errors::{Error, Result, Returned};
 use crate::instance::{self, Method};
 use crate::socket::Socket;
@@ -67,7 +68,7 @@ pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returne
     let timed_out = intern!(py, "_timeout_occurred");
     // The files above this one read on and on in C, a line without an end for example: nobody else
     // there looks whether a signal came.
-    py.check_signals()?;
+    call::look_for_signals(py)?;
     match plain_socket(file, intern!(py, "_reading"), Method::RecvInto)? {
         Some(socket) if !file.getattr(timed_out)?.is_truthy()? => {
             let Ok(memory) = Buffer::writable(buffer) else {
@@ -88,7 +89,7 @@ pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returne
 /// `write(b)`
 pub fn write<'py>(file: File<'_, 'py>, data: &Bound<'py, PyAny>) -> Returned<'py> {
     let py = file.py();
-    py.check_signals()?;
+    call::look_for_signals(py)?;
     match plain_socket(file, intern!(py, "_writing"), Method::Send)? {
         Some(socket) => match Buffer::readable(data) {
             Ok(memory) => unless_blocked(py, transfer::send_some(&socket, &memory)),
