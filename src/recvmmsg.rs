@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView};
@@ -164,14 +165,14 @@ fn receive<'py>(
             libc::AF_UNIX => arrived().flat_map(|it| sys::adopt_descriptors(it.control)).collect(),
             _ => Vec::new(),
         };
-        let counted = records(this, incoming, came)?;
+        let (counted, is_all) = records(this, incoming, came, most)?;
         for datagram in arrived().take(counted) {
             make(&maker, request, &datagram, &mut datagrams)?;
         }
         for descriptor in descriptors {
             let _ = descriptor.into_raw_fd();
         }
-        if counted < most {
+        if is_all {
             break;
         }
         // The first is here: what else is there is taken without waiting.
@@ -180,11 +181,16 @@ fn receive<'py>(
     Ok(datagrams)
 }
 
-/// How many of those that came are records. At the end of a SEQPACKET connection there is nothing, as
+/// How many of those that came are records, and whether they are all there are. At the end of a SEQPACKET connection there is nothing, as
 /// often as one asks: the kernel fills all the room there is with it. One empty record stands for it.
-fn records(this: This<'_, '_>, incoming: &Incoming, came: usize) -> Result<usize> {
-    if this.get().kind() != libc::SOCK_SEQPACKET || came < incoming.room() {
-        return Ok(came);
+fn records(
+    this: This<'_, '_>,
+    incoming: &Incoming,
+    came: usize,
+    most: usize,
+) -> Result<(usize, bool)> {
+    if this.get().kind() != libc::SOCK_SEQPACKET || came < most {
+        return Ok((came, came < most));
     }
     let is_nothing = |&index: &usize| {
         incoming.arrived(index).is_none_or(|it| {
@@ -193,14 +199,16 @@ fn records(this: This<'_, '_>, incoming: &Incoming, came: usize) -> Result<usize
     };
     let nothing = (0..came).rev().take_while(is_nothing).count();
     // Of an open connection they are records without a byte.
-    if nothing > 1 && is_at_end(this)? { Ok(came - nothing + 1) } else { Ok(came) }
+    if nothing > 0 && is_at_end(this)? { Ok((came - nothing + 1, true)) } else { Ok((came, false)) }
 }
 
+/// True if the peer sends no more and nothing is left: an empty packet looks the same to a receive.
 fn is_at_end(this: This<'_, '_>) -> Result<bool> {
-    let mut byte = 0;
-    let memory = WritableMemory { start: &raw mut byte, len: 1 };
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    call::brief(this.get(), |fd| Ok(sys::recv(fd, memory, flags) == Ok(0)))
+    let at_end = |fd| {
+        Ok(sys::poll(fd, libc::POLLRDHUP, Some(Duration::ZERO)) == Ok(true)
+            && sys::bytes_to_read(fd) == Ok(0))
+    };
+    call::brief(this.get(), at_end)
 }
 
 /// The datagram, or the datagrams that the kernel has joined, as objects.
@@ -351,13 +359,13 @@ fn receive_into<'py>(
             incoming.receive(fd, most, flags | added | libc::MSG_WAITFORONE)
         });
         let Some(came) = unless_first(this, came, addresses.is_empty())? else { break };
-        let counted = records(this, incoming, came)?;
+        let (counted, is_all) = records(this, incoming, came, most)?;
         for arrived in (0..counted).filter_map(|index| incoming.arrived(index)) {
             let length = u32::try_from(arrived.bytes).unwrap_or(u32::MAX);
             lengths.extend(length.to_ne_bytes());
             addresses.append(address::to_python(py, &arrived.from())?)?;
         }
-        if counted < most {
+        if is_all {
             break;
         }
         timeout = Timeout::NonBlock;

@@ -83,11 +83,13 @@ def test_the_flag_that_asks_for_the_length(endpoint):
 
 
 def test_peek(endpoint, received):
+    """A look shows the first datagram, once; the kernel would show it as often as it is asked."""
     sock = endpoint(rsnet)
-    sock.sendto(b"still there", sock.getsockname())
-    assert sock.recvmmsg(1, 100, 0, MSG_PEEK)[0].data == b"still there"
-    assert sock.recvmmsg_into(bytearray(100), 0, MSG_PEEK)[0][0] == 11
-    assert [data for data, _ in received(sock, 1)] == [b"still there"]
+    sock.sendmmsg([(b"still", sock.getsockname()), (b"there", sock.getsockname())])
+    for count in (1, 5, 10**9):
+        assert [datagram.data for datagram in sock.recvmmsg(count, 9, 0, MSG_PEEK)] == [b"still"]
+    assert sock.recvmmsg_into(bytearray(100), 10, MSG_PEEK)[0].tolist() == [5]
+    assert [data for data, _ in received(sock, 2)] == [b"still", b"there"]
 
 
 def test_largest(endpoint):

@@ -155,6 +155,33 @@ def test_the_end_comes_once(pair):
         assert list(far.recvmmsg_into(bytearray(100), 1)[0]) == [0]
 
 
+@pytest.mark.parametrize("packets", [127, 128, 129, 200])
+@pytest.mark.parametrize("more", [0, 1, 2, 60])
+def test_the_end_after_many(pair, packets, more):
+    """Once, also where it comes with the second system call of a batch."""
+    near, far = pair(rsnet, AF_UNIX, SOCK_SEQPACKET)
+    near.sendmmsg([b"x"] * packets)
+    near.close()
+    datagrams = [datagram.data for datagram in far.recvmmsg(packets + more, 9)]
+    assert datagrams in ([b"x"] * packets, [b"x"] * packets + [b""])
+    assert [datagram.data for datagram in far.recvmmsg(packets + more, 9)] == [b""]
+
+
+@pytest.mark.parametrize("count", [1, 10, 128, 130])
+def test_nothing_but_empty_packets(pair, count):
+    """More of them than one call asks for, on a connection that lasts."""
+    near, far = pair(rsnet, AF_UNIX, SOCK_SEQPACKET)
+    near.sendmmsg([b""] * 200)
+    far.setblocking(False)
+    taken = 0
+    while taken < 200:
+        datagrams = far.recvmmsg(count, 9)
+        assert len(datagrams) == min(count, 200 - taken)
+        taken += len(datagrams)
+    with pytest.raises(BlockingIOError):
+        far.recvmmsg(count, 9)
+
+
 def test_empty_packets_are_packets(pair):
     """While the connection lasts, what is empty was sent so."""
     near, far = pair(rsnet, AF_UNIX, SOCK_SEQPACKET)

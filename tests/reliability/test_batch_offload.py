@@ -261,6 +261,24 @@ def test_segments_are_asked_for(told):
     assert lines == ["1 1 2", "0 0 0 0 0"]
 
 
+def test_segments_of_ipv6(told):
+    """Also of a dual-stack socket, to both kinds of peers."""
+    lines = told("""
+        for family, here, there in (
+            (rsnet.AF_INET6, "::1", "::1"),
+            (rsnet.AF_INET, "127.0.0.1", "::ffff:127.0.0.1"),
+        ):
+            receiver.close(), sender.close()
+            receiver = rsnet.socket(family, rsnet.SOCK_DGRAM)
+            receiver.bind((here, 0))
+            receiver.settimeout(5)
+            sender = rsnet.socket(rsnet.AF_INET6, rsnet.SOCK_DGRAM)
+            sender.connect((there, receiver.getsockname()[1]))
+            print(batch(*[100] * 10), batch(*[100] * 9, 50))
+    """)
+    assert lines == ["1 1"] * 2
+
+
 def test_equal_addresses_are_one_peer(told):
     """Also those that are made anew for each message, and what received datagrams came from."""
     lines = told("""
