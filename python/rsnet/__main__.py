@@ -26,9 +26,7 @@ COMMANDS = {"run": "rsnet._run", "bench": "rsnet.bench"}
 def main(arguments: list[str]) -> int:
     """Runs the command that the arguments name; returns its exit code, 2 if there is none."""
     if arguments and arguments[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"rsnet {version('rsnet')}")
+        print(f"rsnet {_version()}")
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
@@ -39,6 +37,15 @@ def main(arguments: list[str]) -> int:
         return 2
     code: int = import_module(module).main(arguments[1:])
     return code
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rsnet")
+    except PackageNotFoundError:
+        return "(not installed, so without a version)"
 
 
 if __name__ == "__main__":

@@ -10,26 +10,32 @@ from __future__ import annotations
 
 import os
 import sys
+from getopt import getopt
 from pathlib import Path
 
-__all__ = ["FOLLOW", "PACKAGE", "PYTHONPATH", "main"]
+__all__ = ["main"]
 
-# The environment that the interpreter finds: whether its children are to be patched too, what
-# PYTHONPATH was, and where this package is.
+# What the interpreter finds in its environment: whether its children are to be patched too, and
+# what PYTHONPATH was.
 FOLLOW = "RSNET_RUN_FOLLOW"
 PYTHONPATH = "RSNET_RUN_PYTHONPATH"
-PACKAGE = "RSNET_RUN_PACKAGE"
+
+# The interpreter's own options, as getopt has them; a colon: with a value.
+LETTERS = "bBc:dEhiIm:OPqRsStuvVW:xX:?"
+WORDS = ["check-hash-based-pycs="]
 
 HELP = """\
 usage: python -m rsnet run [--follow] SCRIPT [ARGUMENT ...]
        python -m rsnet run [--follow] -m MODULE [ARGUMENT ...]
        python -m rsnet run [--follow] -c CODE [ARGUMENT ...]
+       python -m rsnet run [--follow] - [ARGUMENT ...]
 
 Runs a program with rsnet in the place of the standard socket module. SCRIPT is a file, or a folder
-or zip file with a __main__.py, as python takes it; everything else is as python does it.
+or zip file with a __main__.py, as python takes it, and - is standard input; everything else is as
+python does it.
 
   --follow   Python programs that it starts run on rsnet too, if they inherit its environment
-             (not those started with -I, -E or -S, or by a Python that has no rsnet)
+             (not those started with -I, -E or -S)
 
 examples:
   python -m rsnet run client.py --host 192.0.2.1
@@ -43,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
     Parameters: arguments, those after `run`.
 
-    Returns 0 after help, 2 if the arguments or the interpreter's options forbid it.
+    Returns 0 after help, 2 if the arguments, the interpreter's options or the system forbid it.
     """
     follow = False
     while arguments and arguments[0] in ("--follow", "-h", "--help"):
@@ -52,41 +58,84 @@ def main(arguments: list[str]) -> int:
             return 0
         follow = True
         arguments = arguments[1:]
-    if not arguments or arguments in (["-m"], ["-c"]):
-        return _refuse("nothing to run: give a script, -m MODULE or -c CODE")
-    if arguments[0].startswith("-") and arguments[0][:2] not in ("-m", "-c"):
-        return _refuse(f"unknown option {arguments[0]}: python's own stand before -m rsnet")
+    objection = _objection(arguments)
+    if objection is not None:
+        print(f"python -m rsnet run: {objection}\n\n{HELP}", end="", file=sys.stderr)
+        return 2
+    try:
+        _execute(arguments, _environment(follow))
+    except OSError as error:
+        print(f"python -m rsnet run: cannot start {_interpreter()!r}: {error}", file=sys.stderr)
+    return 2
+
+
+def _objection(arguments: list[str]) -> str | None:
+    """Why this cannot be run, or None."""
+    if not arguments or arguments in (["-m"], ["-c"], ["--"]):
+        return "nothing to run: give a script, -m MODULE or -c CODE"
+    first = arguments[0]
+    if first.startswith("-") and first not in ("-", "--") and first[:2] not in ("-m", "-c"):
+        return f"unknown option {first}: python's own stand before -m rsnet"
     if sys.flags.ignore_environment or sys.flags.no_site:
-        return _refuse("it needs the environment and the site module: python without -I, -E and -S")
-    _execute(arguments, follow)
-    return 2
+        return "it needs the environment and the site module: python without -I, -E and -S"
+    if os.pathsep in _startup():
+        return f"PYTHONPATH cannot name a folder with {os.pathsep!r} in it: {_startup()}"
+    return None
 
 
-def _refuse(text: str) -> int:
-    print(f"python -m rsnet run: {text}\n\n{HELP}", end="", file=sys.stderr)
-    return 2
+def _startup() -> str:
+    """The folder of the sitecustomize that patches."""
+    return str(Path(__file__).absolute().with_name("_startup"))
 
 
-def _execute(arguments: list[str], follow: bool) -> None:
-    package = Path(__file__).parent
-    before = os.environ.get("PYTHONPATH")
-    startup = str(package / "_startup")
+def _environment(follow: bool) -> dict[str, str]:
     environment = dict(os.environ)
-    environment[PACKAGE] = str(package.parent)
-    environment["PYTHONPATH"] = startup if not before else startup + os.pathsep + before
+    before = environment.get("PYTHONPATH")
+    # An empty one counts as none; after a separator it would be the current folder.
+    environment["PYTHONPATH"] = os.pathsep.join([_startup(), before] if before else [_startup()])
+    environment.pop(PYTHONPATH, None)
     if before is not None:
         environment[PYTHONPATH] = before
     if follow:
         environment[FOLLOW] = "1"
+    _restore_locale(environment)
+    return environment
+
+
+def _restore_locale(environment: dict[str, str]) -> None:
+    """LC_CTYPE as it was given. An interpreter in the C locale sets it (PEP 538), and the next one,
+    finding it set, would not go over to UTF-8 mode (PEP 540) as that of the program has to.
+    """
+    given = [os.fsdecode(line) for line in Path("/proc/self/environ").read_bytes().split(b"\0")]
+    values = [line.removeprefix("LC_CTYPE=") for line in given if line.startswith("LC_CTYPE=")]
+    if values:
+        environment["LC_CTYPE"] = values[0]
+    else:
+        environment.pop("LC_CTYPE", None)
+
+
+def _execute(arguments: list[str], environment: dict[str, str]) -> None:
+    options = _interpreter_options(sys.orig_argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *_interpreter_options(), *arguments], environment)
+    # The interpreter calls itself what it was called: its messages begin with that.
+    name = sys.orig_argv[0] or sys.executable
+    os.execve(_interpreter(), [name, *options, *arguments], environment)
 
 
-def _interpreter_options() -> list[str]:
-    """What stood before `-m rsnet`."""
-    given = sys.orig_argv[1:]
-    for index, argument in enumerate(given):
-        if argument in ("-m", "-mrsnet"):
-            return given[:index]
-    return []
+def _interpreter() -> str:
+    """The file of this interpreter; `sys.executable` is wrong if it was called by a false name."""
+    if os.access(sys.executable, os.X_OK):
+        return sys.executable
+    return str(Path("/proc/self/exe").resolve())
+
+
+def _interpreter_options(given: list[str]) -> list[str]:
+    """What stood before `-m rsnet`, which may hang on to others: `-OBm rsnet`."""
+    options: list[str] = []
+    for option, value in getopt(given, LETTERS, WORDS)[0]:
+        if option in ("-m", "-c"):
+            break
+        takes_value = option[1:] + ":" in LETTERS or option.startswith("--")
+        options += [option, value] if takes_value else [option]
+    return options
