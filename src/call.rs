@@ -4,7 +4,7 @@
 //! A socket without a timeout blocks in the kernel's own system call: one system call, with all
 //! that the kernel says about when it returns. A socket with a timeout polls until its deadline.
 
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -150,10 +150,20 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// The number of a socket's descriptor. It is taken out of the socket with the interpreter held
+/// (`close`), so that nobody can close it until the interpreter is let go of: a system call that ends
+/// before needs not be counted in flight, which costs as much as all the rest of a small one.
+/// Builds without that lock do not load this module: they have no stable ABI.
+fn held_fd(_: Python<'_>, socket: &Socket) -> errno::Result<RawFd> {
+    match socket.descriptor().fd() {
+        fd if fd < 0 => Err(Errno(libc::EBADF)),
+        fd => Ok(fd),
+    }
+}
+
 /// One call in progress. Its deadline starts when it first has to wait.
 struct Progress<'a> {
     socket: &'a Socket,
-    call: InFlight<'a>,
     timeout: Timeout,
     transfer: Transfer,
     deadline: Option<Deadline>,
@@ -162,54 +172,77 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn begin(socket: &'a Socket, transfer: Transfer) -> Result<Self> {
-        Ok(Self {
+    fn of(socket: &'a Socket, transfer: Transfer) -> Self {
+        Self {
             socket,
-            call: InFlight::on(socket)?,
             timeout: socket.timeout(),
             transfer,
             deadline: None,
             slice: Slice(None),
             false_alarms: 0,
-        })
+        }
     }
 
-    /// To the end, with signal handlers run in between (PEP 475). `op` is given the descriptor and
-    /// the flags to add.
+    /// To the end. `op` is given the descriptor and the flags to add.
+    #[inline]
     fn run<T: Send>(
         &mut self,
         py: Python<'_>,
         op: &mut (impl FnMut(RawFd, i32) -> errno::Result<T> + Send),
     ) -> Result<T> {
+        match self.at_once(py, op) {
+            ControlFlow::Break(result) => Ok(result?),
+            ControlFlow::Continue(first) => self.go_on(py, op, first),
+        }
+    }
+
+    /// A try with the interpreter held, if that is how this call is made. If it is not, or in vain:
+    /// whether what follows begins with a try.
+    #[inline]
+    fn at_once<T>(
+        &self,
+        py: Python<'_>,
+        op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
+    ) -> ControlFlow<errno::Result<T>, bool> {
         let may_try = self.may_try();
         let hold = if may_try { gil::hold_for(py, self.transfer.bytes) } else { Hold::Release };
-        let mut first = match (self.timeout, hold) {
+        let first = match (self.timeout, hold) {
             (Timeout::NonBlock, _) | (_, Hold::Credit) => true,
             // Without the interpreter there is nothing to gain by a try: the blocking call is one
             // system call, whether it has to wait or not.
             (Timeout::Block, Hold::Release) => false,
             _ => may_try && self.expects_readiness(),
         };
-        if first && hold != Hold::Release {
-            match self.held_try(op, hold) {
-                Ok(value) => return Ok(value),
-                Err(error) if self.ends(error) => return Err(error.into()),
-                Err(_) => first = false,
-            }
+        if !first || hold == Hold::Release {
+            return ControlFlow::Continue(first);
         }
+        match held_fd(py, self.socket).and_then(|fd| self.held_try(fd, op, hold)) {
+            Err(error) if !self.ends(error) => ControlFlow::Continue(false),
+            result => ControlFlow::Break(result),
+        }
+    }
+
+    /// What a call does that was not over at once, with signal handlers run in between (PEP 475).
+    fn go_on<T: Send>(
+        &mut self,
+        py: Python<'_>,
+        op: &mut (impl FnMut(RawFd, i32) -> errno::Result<T> + Send),
+        first: bool,
+    ) -> Result<T> {
+        let call = InFlight::on(self.socket)?;
         if self.timeout == Timeout::Block {
             // The kernel's blocking call ends only for signals that come while it sleeps. One that
             // came since the interpreter last looked is seen here.
             py.check_signals()?;
         }
         loop {
-            match gil::without(py, || self.advance(op, first)) {
+            match gil::without(py, || self.advance(&call, op, first)) {
                 Pause::Done(value) => return Ok(value),
                 Pause::Failed(error) => return Err(error.into()),
                 Pause::TimedOut => return Err(Error::TimedOut),
                 Pause::Signals => {
                     py.check_signals()?;
-                    if self.call.is_closed() {
+                    if call.is_closed() {
                         return Err(Errno(libc::EBADF).into());
                     }
                 }
@@ -219,11 +252,11 @@ impl<'a> Progress<'a> {
 
     /// A try with the interpreter held; on credit, and if it is in vain, a short wait for a second.
     fn held_try<T>(
-        &mut self,
+        &self,
+        fd: RawFd,
         op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
         hold: Hold,
     ) -> errno::Result<T> {
-        let fd = self.call.fd();
         let result = self.tried(op(fd, libc::MSG_DONTWAIT));
         let waits_shortly = hold == Hold::Credit
             && self.timeout != Timeout::NonBlock
@@ -275,33 +308,35 @@ impl<'a> Progress<'a> {
     /// Without the interpreter, until there is something to tell.
     fn advance<T>(
         &mut self,
+        call: &Call<'_>,
         op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
         first: bool,
     ) -> Pause<T> {
         match self.timeout {
-            Timeout::NonBlock => op(self.call.fd(), libc::MSG_DONTWAIT).into(),
-            Timeout::Block => self.call.block(|fd| op(fd, 0)).into(),
-            Timeout::After(_) => self.poll(op, first),
+            Timeout::NonBlock => op(call.fd(), libc::MSG_DONTWAIT).into(),
+            Timeout::Block => call.block(|fd| op(fd, 0)).into(),
+            Timeout::After(_) => self.poll(call, op, first),
         }
     }
 
     /// Waits and tries in turns, beginning with a try if it is the `first`.
     fn poll<T>(
         &mut self,
+        call: &Call<'_>,
         op: &mut impl FnMut(RawFd, i32) -> errno::Result<T>,
         first: bool,
     ) -> Pause<T> {
         if first {
-            match self.tried(op(self.call.fd(), libc::MSG_DONTWAIT)) {
+            match self.tried(op(call.fd(), libc::MSG_DONTWAIT)) {
                 Err(error) if error.would_block() => {}
                 other => return other.into(),
             }
         }
         loop {
-            if let Some(pause) = self.wait() {
+            if let Some(pause) = self.wait(call) {
                 return pause;
             }
-            match op(self.call.fd(), libc::MSG_DONTWAIT) {
+            match op(call.fd(), libc::MSG_DONTWAIT) {
                 Err(error) if error.would_block() => self.false_alarms += 1,
                 other => return other.into(),
             }
@@ -309,13 +344,13 @@ impl<'a> Progress<'a> {
     }
 
     /// Waits for readiness; `None` when it has come.
-    fn wait<T>(&mut self) -> Option<Pause<T>> {
+    fn wait<T>(&mut self, call: &Call<'_>) -> Option<Pause<T>> {
         let timeout = self.timeout;
         let deadline = *self.deadline.get_or_insert_with(|| Deadline::after(timeout));
         let waited = if self.false_alarms < FALSE_ALARMS {
-            self.call.wait(self.transfer.interest, deadline, self.slice.next())
+            call.wait(self.transfer.interest, deadline, self.slice.next())
         } else {
-            match self.call.wait(Interest::Time, deadline, Some(AFTER_FALSE_ALARMS)) {
+            match call.wait(Interest::Time, deadline, Some(AFTER_FALSE_ALARMS)) {
                 Waited::Sliced => Waited::Ready,
                 other => other,
             }
@@ -336,7 +371,7 @@ pub fn attempt<T: Send>(
     transfer: Transfer,
     mut op: impl FnMut(RawFd, i32) -> errno::Result<T> + Send,
 ) -> Result<T> {
-    Progress::begin(socket, transfer)?.run(py, &mut op)
+    Progress::of(socket, transfer).run(py, &mut op)
 }
 
 /// A receiving call with a timeout of its own.
@@ -347,7 +382,7 @@ pub fn attempt_within<T: Send>(
     transfer: Transfer,
     mut op: impl FnMut(RawFd, i32) -> errno::Result<T> + Send,
 ) -> Result<T> {
-    let mut progress = Progress::begin(socket, transfer)?;
+    let mut progress = Progress::of(socket, transfer);
     progress.timeout = match timeout {
         // The descriptor of a socket with a timeout does not block: poll as long as it takes.
         Timeout::Block if progress.timeout != Timeout::Block => Timeout::After(u64::MAX),
@@ -363,7 +398,7 @@ pub fn send(
     transfer: Transfer,
     mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
 ) -> Result<usize> {
-    let mut progress = Progress::begin(socket, transfer)?;
+    let mut progress = Progress::of(socket, transfer);
     let mut by_a_try = false;
     let sent = progress.run(py, &mut |fd, added| {
         by_a_try = added != 0;
@@ -375,7 +410,12 @@ pub fn send(
     // The try took what there was room for. The kernel's own blocking call would have gone on until
     // all is gone or something stops it, which then is not an error of a call that sent something.
     py.check_signals()?;
-    let rest = py.detach(|| progress.call.block(|fd| op(fd, 0, sent)));
+    let call = match InFlight::on(socket) {
+        Ok(call) => call,
+        // Closed by a signal handler.
+        Err(_) => return Ok(sent),
+    };
+    let rest = py.detach(|| call.block(|fd| op(fd, 0, sent)));
     Ok(sent + rest.unwrap_or(0))
 }
 
@@ -386,10 +426,7 @@ pub fn send_all(
     transfer: Transfer,
     mut op: impl FnMut(RawFd, i32, usize) -> errno::Result<usize> + Send,
 ) -> (usize, Result<()>) {
-    let mut progress = match Progress::begin(socket, transfer) {
-        Ok(progress) => progress,
-        Err(error) => return (0, Err(error)),
-    };
+    let mut progress = Progress::of(socket, transfer);
     let mut sent = 0;
     loop {
         match progress.run(py, &mut |fd, added| op(fd, added, sent)) {
@@ -419,18 +456,19 @@ const CONNECTION: Transfer = Transfer { interest: Interest::Read, flags: 0, len:
 /// accept(2), which has no MSG_DONTWAIT: with a timeout it is tried first only if the descriptor
 /// cannot block, which somebody who shares it may have changed.
 pub fn accept(py: Python<'_>, socket: &Socket, from: &mut AddressBuffer) -> Result<OwnedFd> {
-    let mut progress = Progress::begin(socket, CONNECTION)?;
+    let mut progress = Progress::of(socket, CONNECTION);
     let mut op = |fd, _| sys::accept(fd, from);
     let cannot_block = match progress.timeout {
         Timeout::Block => false,
         Timeout::NonBlock => true,
-        Timeout::After(_) => sys::is_nonblocking(progress.call.fd()).unwrap_or(true),
+        Timeout::After(_) => sys::is_nonblocking(held_fd(py, socket)?).unwrap_or(true),
     };
     if cannot_block {
         return progress.run(py, &mut op);
     }
+    let call = InFlight::on(socket)?;
     loop {
-        match py.detach(|| progress.advance(&mut op, false)) {
+        match py.detach(|| progress.advance(&call, &mut op, false)) {
             Pause::Done(accepted) => return Ok(accepted),
             Pause::Failed(error) => return Err(error.into()),
             Pause::TimedOut => return Err(Error::TimedOut),
@@ -442,9 +480,8 @@ pub fn accept(py: Python<'_>, socket: &Socket, from: &mut AddressBuffer) -> Resu
 /// connect(2): never repeated. A connection under way is waited for, and SO_ERROR tells how it
 /// went.
 pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()> {
-    let mut progress =
-        Progress::begin(socket, Transfer { interest: Interest::Write, ..CONNECTION })?;
-    let call = &progress.call;
+    let mut progress = Progress::of(socket, Transfer { interest: Interest::Write, ..CONNECTION });
+    let call = InFlight::on(socket)?;
     let error = match py.detach(|| call.block(|fd| sys::connect(fd, address))) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -461,22 +498,23 @@ pub fn connect(py: Python<'_>, socket: &Socket, address: &SockAddr) -> Result<()
         return Err(error.into());
     }
     loop {
-        match py.detach(|| progress.wait::<()>()) {
+        match py.detach(|| progress.wait::<()>(&call)) {
             None => break,
             Some(Pause::Failed(error)) => return Err(error.into()),
             Some(Pause::TimedOut) => return Err(Error::TimedOut),
             Some(Pause::Signals | Pause::Done(())) => py.check_signals()?,
         }
     }
-    match sys::getsockopt_int(progress.call.fd(), libc::SOL_SOCKET, libc::SO_ERROR)? {
+    match sys::getsockopt_int(call.fd(), libc::SOL_SOCKET, libc::SO_ERROR)? {
         0 | libc::EISCONN => Ok(()),
         error => Err(Errno(error).into()),
     }
 }
 
-/// close(2), which may linger.
+/// close(2), which may linger. The number is taken out with the interpreter held: see `held_fd`.
 pub fn close(py: Python<'_>, socket: &Socket) -> Result<()> {
-    match py.detach(|| socket.descriptor().close()) {
+    let closing = socket.descriptor().withdraw();
+    match py.detach(|| closing.finish()) {
         // The peer may have reset the connection already; nothing is lost by that.
         Ok(()) | Err(Errno(libc::ECONNRESET)) => Ok(()),
         Err(error) => Err(error.into()),
@@ -485,9 +523,12 @@ pub fn close(py: Python<'_>, socket: &Socket) -> Result<()> {
 
 /// A call that asks or tells the kernel something about the descriptor: shorter than it would take
 /// to let go of the interpreter and get it back.
-pub fn brief<T>(socket: &Socket, op: impl FnOnce(RawFd) -> errno::Result<T>) -> Result<T> {
-    let call = InFlight::on(socket)?;
-    Ok(op(call.fd())?)
+pub fn brief<T>(
+    py: Python<'_>,
+    socket: &Socket,
+    op: impl FnOnce(RawFd) -> errno::Result<T>,
+) -> Result<T> {
+    Ok(op(held_fd(py, socket)?)?)
 }
 
 /// A call that does not wait for the network, but may for a file system or a lock.

@@ -96,7 +96,7 @@ pub fn recverr<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<
     let negative = "negative count in recverr";
     let count = count.map_or(Ok(USUAL_COUNT), |count| arguments::size(&count, negative))?;
     let list = PyList::empty(this.py());
-    call::brief(this.get(), |_| Ok(()))?;
+    call::brief(this.py(), this.get(), |_| Ok(()))?;
     if this.get().family() == libc::AF_UNIX {
         // There is no such queue: the kernel would give what waits to be received.
         return Ok(list.into_any());
@@ -117,8 +117,9 @@ fn take(this: This<'_, '_>) -> Result<Option<QueuedError>> {
     let mut to = AddressBuffer::default();
     to.clear();
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-    let received =
-        call::brief(this.get(), |fd| sys::recvmsg(fd, &[part], &mut control, &mut to, flags));
+    let received = call::brief(this.py(), this.get(), |fd| {
+        sys::recvmsg(fd, &[part], &mut control, &mut to, flags)
+    });
     let received = match received {
         Err(Error::Errno(error)) if error.would_block() => return Ok(None),
         other => other?,

@@ -101,7 +101,7 @@ fn set_timeout(this: This<'_, '_>, timeout_ns: i64) -> Result<()> {
     socket.set_timeout_ns(timeout_ns);
     // Also from one timeout to another: whoever shares the descriptor may have changed its mode, and
     // connect(2) would then block without a deadline.
-    call::brief(socket, |fd| sys::set_nonblocking(fd, timeout_ns >= 0))
+    call::brief(this.py(), socket, |fd| sys::set_nonblocking(fd, timeout_ns >= 0))
 }
 
 pub fn settimeout<'py>(this: This<'_, 'py>, argument: &Bound<'py, PyAny>) -> Returned<'py> {
@@ -137,7 +137,8 @@ pub fn has_low_water_mark(fd: RawFd) -> bool {
 
 pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py> {
     let (level, name, value) = arguments::option(&given)?;
-    let set = |memory| call::brief(this.get(), |fd| sys::setsockopt(fd, level, name, memory));
+    let set =
+        |memory| call::brief(this.py(), this.get(), |fd| sys::setsockopt(fd, level, name, memory));
     match &value {
         OptionValue::Number(number) => {
             let bytes = number.to_ne_bytes();
@@ -150,7 +151,7 @@ pub fn setsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     }
     if level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT {
         let socket = this.get();
-        let has = call::brief(socket, |fd| Ok(has_low_water_mark(fd)))?;
+        let has = call::brief(this.py(), socket, |fd| Ok(has_low_water_mark(fd)))?;
         socket.leave_to_kernel(has);
     }
     Ok(none(this.py()))
@@ -161,14 +162,15 @@ pub fn getsockopt<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Return
     let (level, name, len) = arguments::two_or_three_numbers(&given, c"ii|i:getsockopt")?;
     let py = this.py();
     if len == 0 {
-        let number = call::brief(this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
+        let number = call::brief(this.py(), this.get(), |fd| sys::getsockopt_int(fd, level, name))?;
         return Ok(number.into_pyobject(py)?.into_any());
     }
     if !(1..=MOST_BYTES).contains(&len) {
         return Err(Error::OsText("getsockopt buflen out of range").into());
     }
     let mut value = vec![0; usize::try_from(len).unwrap_or(0)];
-    let filled = call::brief(this.get(), |fd| sys::getsockopt(fd, level, name, &mut value))?;
+    let filled =
+        call::brief(this.py(), this.get(), |fd| sys::getsockopt(fd, level, name, &mut value))?;
     value.truncate(filled);
     Ok(PyBytes::new(py, &value).into_any())
 }

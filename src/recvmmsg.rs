@@ -141,7 +141,7 @@ fn receive<'py>(
     let py = this.py();
     let mut datagrams = Vec::new();
     if request.count == 0 {
-        return call::brief(this.get(), |_| Ok(datagrams));
+        return call::brief(this.py(), this.get(), |_| Ok(datagrams));
     }
     this.get().take_put_off()?;
     let (each, control_bytes) = (request.bytes_each(), request.control_bytes());
@@ -208,7 +208,7 @@ fn is_at_end(this: This<'_, '_>) -> Result<bool> {
         Ok(sys::poll(fd, libc::POLLRDHUP, Some(Duration::ZERO)) == Ok(true)
             && sys::bytes_to_read(fd) == Ok(0))
     };
-    call::brief(this.get(), at_end)
+    call::brief(this.py(), this.get(), at_end)
 }
 
 /// The datagram, or the datagrams that the kernel has joined, as objects.
@@ -348,7 +348,7 @@ fn receive_into<'py>(
     let mut lengths = Vec::new();
     let addresses = PyList::empty(py);
     if rows.count == 0 {
-        call::brief(this.get(), |_| Ok(()))?;
+        call::brief(this.py(), this.get(), |_| Ok(()))?;
     }
     this.get().take_put_off()?;
     while addresses.len() < rows.count {
@@ -400,27 +400,29 @@ fn unless_first(this: This<'_, '_>, came: Result<usize>, first: bool) -> Result<
 pub fn gro(this: This<'_, '_>) -> Result<bool> {
     let get = |fd| sys::getsockopt_int(fd, libc::SOL_UDP, mmsg::UDP_GRO);
     // A kernel, or a socket, that does not know the option does not do it.
-    let on = call::brief(this.get(), |fd| Ok(get(fd).unwrap_or(0)))?;
+    let on = call::brief(this.py(), this.get(), |fd| Ok(get(fd).unwrap_or(0)))?;
     Ok(on != 0)
 }
 
 /// `sock.gro = on`
 pub fn set_gro(this: This<'_, '_>, on: bool) -> Result<()> {
     let set = |fd| sys::setsockopt_int(fd, libc::SOL_UDP, mmsg::UDP_GRO, c_int::from(on));
-    call::brief(this.get(), set)
+    call::brief(this.py(), this.get(), set)
 }
 
 /// `sock.metadata`
 pub fn metadata(this: This<'_, '_>) -> Result<bool> {
     let (level, name) = metadata::TIME;
-    Ok(call::brief(this.get(), |fd| sys::getsockopt_int(fd, level, name))? != 0)
+    Ok(call::brief(this.py(), this.get(), |fd| sys::getsockopt_int(fd, level, name))? != 0)
 }
 
 /// `sock.metadata = on`
 pub fn set_metadata(this: This<'_, '_>, on: bool) -> Result<()> {
     let options = metadata::options(this.get().family()).ok_or(Errno(libc::EOPNOTSUPP))?;
     for &(level, name) in options {
-        call::brief(this.get(), |fd| sys::setsockopt_int(fd, level, name, c_int::from(on)))?;
+        call::brief(this.py(), this.get(), |fd| {
+            sys::setsockopt_int(fd, level, name, c_int::from(on))
+        })?;
     }
     Ok(())
 }

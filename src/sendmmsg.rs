@@ -167,7 +167,7 @@ fn send(this: This<'_, '_>, outgoing: &mut Outgoing, flags: c_int) -> Result<usi
     let (count, bytes) = (outgoing.len(), outgoing.bytes());
     if count == 0 {
         // The descriptor is looked at all the same.
-        return call::brief(socket, |_| Ok(0));
+        return call::brief(py, socket, |_| Ok(0));
     }
     if let Some((data, to)) = outgoing.single() {
         // As send() and sendto() go: the batch's own preparations would be half the cost.
@@ -217,7 +217,8 @@ fn stopped(py: Python<'_>, outgoing: &Outgoing, error: Error, sent: usize) -> Er
 fn largest_segment(this: This<'_, '_>, flags: c_int) -> Result<usize> {
     let socket = this.get();
     let family = socket.family();
-    if flags & libc::MSG_MORE != 0 || !call::brief(socket, |fd| Ok(mmsg::may_segment(fd, family)))?
+    if flags & libc::MSG_MORE != 0
+        || !call::brief(this.py(), socket, |fd| Ok(mmsg::may_segment(fd, family)))?
     {
         return Ok(0);
     }

@@ -45,7 +45,7 @@ fn name<'py>(
     get: fn(c_int, &mut AddressBuffer) -> errno::Result<()>,
 ) -> Returned<'py> {
     let mut address = AddressBuffer::default();
-    call::brief(this.get(), |fd| get(fd, &mut address))?;
+    call::brief(this.py(), this.get(), |fd| get(fd, &mut address))?;
     Ok(address::to_python(this.py(), &address.address())?)
 }
 
@@ -188,7 +188,7 @@ fn received<'py>(
         let room = UnfinishedBytes::with_len(py, MIDDLING_BYTES)?;
         received_overflowing(this, wanted, Room::Bytes(room))?
     } else {
-        let waiting = call::brief(this.get(), sys::bytes_to_read).unwrap_or(0);
+        let waiting = call::brief(this.py(), this.get(), sys::bytes_to_read).unwrap_or(0);
         received_whole(py, wanted.min(waiting.max(SMALL_BYTES)), flags, receive)?
     };
     if is_stream {

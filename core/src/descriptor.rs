@@ -7,6 +7,9 @@
 //! The number, an epoch and the count of calls share one word, so that entering is one atomic
 //! addition. The epoch tells a call that the descriptor it entered with has been closed.
 //!
+//! Whoever excludes `withdraw` by a lock of its own, as Python's does, may use the number under that
+//! lock without entering.
+//!
 //! A call that blocks, in the kernel's own recv or in poll, shows on which descriptor its thread
 //! sleeps. A closer interrupts those threads by a signal (as Java's runtime does it), until they
 //! are awake: one that comes in the moment before the system call is not the last.
@@ -70,6 +73,34 @@ pub enum Waited {
     Failed(Errno),
 }
 
+/// What is left to do of a `close`.
+#[must_use]
+pub enum Closing {
+    /// Nothing: there was no descriptor.
+    Done,
+    /// Calls on the descriptor of this id are to be interrupted; the last of them closes the number.
+    InUse(usize),
+    /// The number is to be closed.
+    Unused(RawFd),
+}
+
+impl Closing {
+    /// The second half of `close`. May block for as long as SO_LINGER says.
+    ///
+    /// # Errors
+    /// What close(2) says, when it is called here.
+    pub fn finish(self) -> Result<()> {
+        match self {
+            Self::Done => Ok(()),
+            Self::InUse(id) => {
+                wake_sleepers(id);
+                Ok(())
+            }
+            Self::Unused(fd) => sys::close(fd),
+        }
+    }
+}
+
 /// A descriptor, or the place of one.
 pub struct Descriptor {
     state: AtomicU64,
@@ -111,22 +142,24 @@ impl Descriptor {
     /// # Errors
     /// What close(2) says, when it is called here.
     pub fn close(&self) -> Result<()> {
+        self.withdraw().finish()
+    }
+
+    /// The first half of `close`, which does not block: from now on nobody finds the number here.
+    pub fn withdraw(&self) -> Closing {
         self.settle_after_fork();
         let mut registry = registry();
         // Whoever takes the number out, here or in `detach`, has it alone.
         let before = self.retire();
         let fd = fd_of(before);
         if fd < 0 {
-            return Ok(());
-        }
-        if before & CALLS > 0 {
+            Closing::Done
+        } else if before & CALLS > 0 {
             registry.retired.push((self.id(), fd));
-            drop(registry);
-            wake_sleepers(self.id());
-            return Ok(());
+            Closing::InUse(self.id())
+        } else {
+            Closing::Unused(fd)
         }
-        drop(registry);
-        sys::close(fd)
     }
 
     /// A call begins. Its number stays open until the `Call` is dropped.
