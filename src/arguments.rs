@@ -219,6 +219,7 @@ macro_rules! fits {
 }
 
 /// `n|i`: a size and flags.
+#[inline(always)]
 pub fn size_and_flags(
     arguments: &Arguments<'_, '_>,
     format: &'static CStr,
@@ -229,6 +230,14 @@ pub fn size_and_flags(
     {
         return Ok((size, flags));
     }
+    parsed_size_and_flags(arguments, format)
+}
+
+#[cold]
+fn parsed_size_and_flags(
+    arguments: &Arguments<'_, '_>,
+    format: &'static CStr,
+) -> Result<(ffi::Py_ssize_t, c_int)> {
     let (mut size, mut flags): (ffi::Py_ssize_t, c_int) = (0, 0);
     parse_tuple!(arguments, format, &raw mut size, &raw mut flags)?;
     Ok((size, flags))
@@ -260,6 +269,7 @@ pub fn object_size_and_flags<'py>(
 }
 
 /// `y*|i`: bytes and flags.
+#[inline(always)]
 pub fn buffer_and_flags(
     arguments: &Arguments<'_, '_>,
     format: &'static CStr,
@@ -269,6 +279,14 @@ pub fn buffer_and_flags(
     {
         return Ok((Buffer::readable(&first)?, flags));
     }
+    parsed_buffer_and_flags(arguments, format)
+}
+
+#[cold]
+fn parsed_buffer_and_flags(
+    arguments: &Arguments<'_, '_>,
+    format: &'static CStr,
+) -> Result<(Buffer, c_int)> {
     let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
     let mut flags: c_int = 0;
     parse_tuple!(arguments, format, view.as_mut_ptr(), &raw mut flags)?;

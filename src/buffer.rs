@@ -1,9 +1,10 @@
 //! Python's memory, lent to the kernel: a pointer and a length under a held export. No slice is
 //! ever made of it, since other Python threads may write to it meanwhile.
 
-use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::OnceLock;
 
 use pyo3::ffi;
@@ -15,7 +16,18 @@ use crate::errors::{Error, Result};
 
 /// A held export of a contiguous buffer. Released when dropped, by the thread that holds the
 /// interpreter: it is neither Send nor Sync.
-pub struct Buffer(ffi::Py_buffer);
+pub struct Buffer {
+    start: *mut u8,
+    len: usize,
+    held: Held,
+}
+
+/// What keeps the memory in place.
+enum Held {
+    Export(ffi::Py_buffer),
+    /// A reference to a bytes object, whose memory never moves: a fifth of the price of an export.
+    Bytes(*mut ffi::PyObject),
+}
 
 impl Buffer {
     /// An export that the interpreter's argument parser has filled in (`y*`, `w*`).
@@ -24,12 +36,25 @@ impl Buffer {
     /// `view` must be an export that nobody else releases, asked for without PyBUF_ND, so that it
     /// holds no pointers into itself and may be moved.
     pub unsafe fn from_view(view: ffi::Py_buffer) -> Self {
-        Self(view)
+        let len = usize::try_from(view.len).unwrap_or(0);
+        Self { start: view.buf.cast(), len, held: Held::Export(view) }
     }
 
     /// Asks `object` for its bytes, to be read.
+    #[inline(always)]
     pub fn readable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Self::get(object, ffi::PyBUF_SIMPLE)
+        // No subclass, which may have an idea of its own of what it exports.
+        match object.cast_exact::<PyBytes>() {
+            Ok(bytes) => Ok(Self::of_bytes(bytes)),
+            Err(_) => Self::get(object, ffi::PyBUF_SIMPLE),
+        }
+    }
+
+    #[inline]
+    fn of_bytes(bytes: &Bound<'_, PyBytes>) -> Self {
+        let data = bytes.as_bytes();
+        let (start, len) = (data.as_ptr().cast_mut(), data.len());
+        Self { start, len, held: Held::Bytes(bytes.clone().into_ptr()) }
     }
 
     /// Asks `object` for its bytes, to be written.
@@ -49,7 +74,7 @@ impl Buffer {
                 0 => {
                     let view = view.assume_init_ref();
                     let rows = if view.ndim > 1 && !view.shape.is_null() { *view.shape } else { 1 };
-                    Ok((Self(*view), usize::try_from(rows).unwrap_or(0)))
+                    Ok((Self::from_view(*view), usize::try_from(rows).unwrap_or(0)))
                 }
                 _ => Err(PyErr::fetch(object.py())),
             }
@@ -61,25 +86,25 @@ impl Buffer {
         // SAFETY: `object` is alive and the interpreter is held; on success the view is filled in.
         unsafe {
             match ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) {
-                0 => Ok(Self(view.assume_init())),
+                0 => Ok(Self::from_view(view.assume_init())),
                 _ => Err(PyErr::fetch(object.py())),
             }
         }
     }
 
     pub fn len(&self) -> usize {
-        usize::try_from(self.0.len).unwrap_or(0)
+        self.len
     }
 
     /// The memory, valid for as long as this export is held.
     pub fn memory(&self) -> ReadableMemory {
-        ReadableMemory { start: self.0.buf.cast(), len: self.len() }
+        ReadableMemory { start: self.start, len: self.len }
     }
 
     /// The first `len` bytes of the memory (fewer if there are fewer), for an export that was
     /// asked for writing.
     pub fn memory_to_write(&self, len: usize) -> WritableMemory {
-        WritableMemory { start: self.0.buf.cast(), len: len.min(self.len()) }
+        WritableMemory { start: self.start, len: len.min(self.len) }
     }
 
     /// A copy of the bytes as they are now.
@@ -89,7 +114,7 @@ impl Buffer {
         // SAFETY: the export keeps `len` bytes readable; they are copied through raw pointers, so
         // that a concurrent writer can at worst mix old bytes with new ones; `copy` has the room.
         unsafe {
-            std::ptr::copy_nonoverlapping(self.0.buf.cast(), copy.as_mut_ptr(), self.len());
+            std::ptr::copy_nonoverlapping(self.start, copy.as_mut_ptr(), self.len());
             copy.set_len(self.len());
         }
         Ok(copy)
@@ -98,9 +123,14 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the export is ours and released once; whoever drops it holds the interpreter
-        // (the type is not Send).
-        unsafe { ffi::PyBuffer_Release(&raw mut self.0) }
+        // SAFETY: the export or the reference is ours and given back once; whoever drops it holds
+        // the interpreter (the type is not Send).
+        unsafe {
+            match &mut self.held {
+                Held::Export(view) => ffi::PyBuffer_Release(view),
+                Held::Bytes(bytes) => ffi::Py_DECREF(*bytes),
+            }
+        }
     }
 }
 
@@ -210,30 +240,43 @@ const PAGE_BYTES: usize = 4096;
 const SCRATCH_OFFSET: usize = 64;
 
 thread_local! {
-    static SCRATCH: OnceCell<UnsafeCell<Vec<u8>>> = const { OnceCell::new() };
+    /// Where the scratch memory begins: null before there is one and when it is gone. Apart from what
+    /// frees it, because a look at a value with a destructor costs a check of its state each time.
+    static SCRATCH: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+    static SCRATCH_OWNER: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
     static OVERFLOW: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+struct Scratch(Vec<u8>);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // One that was never in use has nothing to take back.
+        if !self.0.is_empty() {
+            SCRATCH.set(ptr::null_mut());
+        }
+    }
 }
 
 /// The calling thread's scratch memory, for the time of one system call and what is copied out of
 /// it right after: any other Python code on this thread may use it too. `None` in a thread whose
 /// destructors run, or without memory.
+#[inline]
 pub fn scratch() -> Option<WritableMemory> {
-    SCRATCH
-        .try_with(|scratch| {
-            let memory = match scratch.get() {
-                Some(memory) => memory,
-                None => {
-                    let memory = sys::zeroed(PAGE_BYTES + SCRATCH_OFFSET + SCRATCH_BYTES)?;
-                    scratch.get_or_init(|| UnsafeCell::new(memory))
-                }
-            };
-            // SAFETY: the cell is never written to: only the pointer is taken of it, and the vector, which
-            // nobody else reaches, never moves its memory.
-            let start = unsafe { (*memory.get()).as_mut_ptr() };
-            let start = start.wrapping_add(start.align_offset(PAGE_BYTES) + SCRATCH_OFFSET);
-            Some(WritableMemory { start, len: SCRATCH_BYTES })
-        })
-        .ok()?
+    let start = SCRATCH.get();
+    let start = if start.is_null() { new_scratch()? } else { start };
+    Some(WritableMemory { start, len: SCRATCH_BYTES })
+}
+
+#[cold]
+fn new_scratch() -> Option<*mut u8> {
+    let mut memory = sys::zeroed(PAGE_BYTES + SCRATCH_OFFSET + SCRATCH_BYTES)?;
+    let start = memory.as_mut_ptr();
+    let start = start.wrapping_add(start.align_offset(PAGE_BYTES) + SCRATCH_OFFSET);
+    // The vector's memory does not move with it.
+    SCRATCH_OWNER.try_with(|owner| owner.set(Scratch(memory))).ok()?;
+    SCRATCH.set(start);
+    Some(start)
 }
 
 /// How much memory a thread keeps for what overflows its scratch memory. It takes none until that

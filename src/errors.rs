@@ -139,15 +139,20 @@ pub fn sent_in_part(py: Python<'_>, error: Error, sent: usize, of: usize) -> Err
 
 /// What a function that the interpreter calls gives back to it: a new reference, or null with the
 /// exception set. A panic must not cross into C; what it could leave half-done is behind atomics.
+#[inline]
 pub fn to_interpreter(
     py: Python<'_>,
     result: std::thread::Result<Returned<'_>>,
 ) -> *mut ffi::PyObject {
-    let error = match result {
-        Ok(Ok(value)) => return value.into_ptr(),
-        Ok(Err(error)) => error,
-        Err(payload) => panicked(&*payload),
-    };
+    match result {
+        Ok(Ok(value)) => value.into_ptr(),
+        Ok(Err(error)) => raise(py, error),
+        Err(payload) => raise(py, panicked(&*payload)),
+    }
+}
+
+#[cold]
+fn raise(py: Python<'_>, error: PyErr) -> *mut ffi::PyObject {
     // Attached as pyo3 has it, which such a function is not: references that errors let go of are
     // then given back here and not put off until pyo3 is next entered.
     let mut error = Some(error);

@@ -104,12 +104,20 @@ pub enum Hold {
 }
 
 /// How a call of `len` bytes is tried.
+#[inline]
 pub fn hold_for(py: Python<'_>, len: usize) -> Hold {
-    if len > MOST_BYTES || ALWAYS_RELEASE.load(Ordering::Relaxed) {
+    if len > MOST_BYTES {
         return Hold::Release;
     }
     if is_alone(py) {
         return Hold::Alone;
+    }
+    hold_beside_others()
+}
+
+fn hold_beside_others() -> Hold {
+    if ALWAYS_RELEASE.load(Ordering::Relaxed) {
+        return Hold::Release;
     }
     let credit_end_ns = CREDIT_END_NS.load(Ordering::Relaxed);
     if credit_end_ns == 0 {
@@ -188,15 +196,23 @@ pub fn prepare_for_forks() -> Result<()> {
     Ok(sys::at_fork(nothing, nothing, in_child)?)
 }
 
-/// True if this is the only thread that Python has started, as of a short while ago.
+/// True if this is the only thread that Python has started, as of a short while ago, and the policy
+/// lets that count.
+#[inline]
 fn is_alone(py: Python<'_>) -> bool {
     // Not an atomic addition: it costs as much as all the rest, and a lost count does no harm.
     let calls = CALLS.load(Ordering::Relaxed);
     CALLS.store(calls.wrapping_add(1), Ordering::Relaxed);
     if calls.is_multiple_of(CALLS_BETWEEN_LOOKS) {
-        ALONE.store(count_threads(py).is_ok_and(|count| count == 0), Ordering::Relaxed);
+        look_for_others(py);
     }
     ALONE.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn look_for_others(py: Python<'_>) {
+    let alone = count_threads(py).is_ok_and(|count| count == 0);
+    ALONE.store(alone && !ALWAYS_RELEASE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 /// How many threads Python has started that still run.

@@ -310,6 +310,7 @@ pub fn send<'py>(this: This<'_, 'py>, given: Arguments<'_, 'py>) -> Returned<'py
     count(this.py(), send_from(this, &data, flags)?)
 }
 
+#[inline]
 fn send_from(this: This<'_, '_>, data: &Buffer, flags: c_int) -> Result<usize> {
     let memory = data.memory();
     call::send(this.py(), this.get(), sending(memory.len, flags), |fd, added, gone| {
