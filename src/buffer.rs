@@ -114,7 +114,7 @@ impl Buffer {
         // SAFETY: the export keeps `len` bytes readable; they are copied through raw pointers, so
         // that a concurrent writer can at worst mix old bytes with new ones; `copy` has the room.
         unsafe {
-            std::ptr::copy_nonoverlapping(self.start, copy.as_mut_ptr(), self.len());
+            ptr::copy_nonoverlapping(self.start, copy.as_mut_ptr(), self.len());
             copy.set_len(self.len());
         }
         Ok(copy)
@@ -147,7 +147,7 @@ impl<'py> UnfinishedBytes<'py> {
         // SAFETY: a null source asks for memory that is not set; the result is a new bytes object
         // or an exception.
         let bytes = unsafe {
-            let made = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size);
+            let made = ffi::PyBytes_FromStringAndSize(ptr::null(), size);
             Bound::from_owned_ptr_or_err(py, made)?.cast_into_unchecked()
         };
         Ok(Self { bytes, len })
@@ -165,7 +165,7 @@ impl<'py> UnfinishedBytes<'py> {
         if flags & libc::MSG_TRUNC != 0 {
             let memory = bytes.memory(0);
             // SAFETY: so many bytes of the object, which nobody else has seen.
-            unsafe { std::ptr::write_bytes(memory.start, 0, memory.len) };
+            unsafe { ptr::write_bytes(memory.start, 0, memory.len) };
         }
         Ok(bytes)
     }
@@ -331,8 +331,8 @@ pub fn bytes_joined<'py>(
     // this thread's scratch memory, which nothing writes to meanwhile, and the rest from `more`.
     unsafe {
         let start = bytes.memory(0).start;
-        std::ptr::copy_nonoverlapping(scratch.start.cast_const(), start, first);
-        std::ptr::copy_nonoverlapping(rest.as_ptr(), start.add(first), rest.len());
+        ptr::copy_nonoverlapping(scratch.start.cast_const(), start, first);
+        ptr::copy_nonoverlapping(rest.as_ptr(), start.add(first), rest.len());
     }
     Ok(bytes.finish(first + rest.len()))
 }

@@ -410,11 +410,8 @@ pub fn send(
     // The try took what there was room for. The kernel's own blocking call would have gone on until
     // all is gone or something stops it, which then is not an error of a call that sent something.
     py.check_signals()?;
-    let call = match InFlight::on(socket) {
-        Ok(call) => call,
-        // Closed by a signal handler.
-        Err(_) => return Ok(sent),
-    };
+    // A signal handler may have closed the socket.
+    let Ok(call) = InFlight::on(socket) else { return Ok(sent) };
     let rest = py.detach(|| call.block(|fd| op(fd, 0, sent)));
     Ok(sent + rest.unwrap_or(0))
 }
