@@ -45,6 +45,8 @@ def test_documented(name):
     assert first.endswith(".")
 
 
+# Modules of other tests derive from the standard class, of which patch() tells.
+@pytest.mark.filterwarnings("ignore:these modules imported names:RuntimeWarning")
 @pytest.mark.parametrize("name", CALLABLE)
 def test_examples(name, capsys):
     """Every callable has one that runs, in an empty namespace, and prints what it says."""

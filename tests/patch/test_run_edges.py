@@ -234,7 +234,7 @@ def until_in_call(program):
         os.sched_yield()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_during_recv_ends_it_as_it_ends_python(tmp_path, number):
     script = tmp_path / "script.py"
     script.write_text(dedent(INTERRUPTED))
