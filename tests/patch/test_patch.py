@@ -21,7 +21,7 @@ def names():
 
 
 BEFORE = names()
-REPLACED = {"socket", "SocketIO", "getaddrinfo"}
+REPLACED = {"socket", "getaddrinfo"}
 
 
 @pytest.fixture(autouse=True)
