@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rsnet_core::sys::{self, ReadableMemory, WritableMemory};
+use rsnet_core::sys::{ReadableMemory, WritableMemory};
 
 use crate::errors::{Error, Result};
 
@@ -239,21 +239,36 @@ const PAGE_BYTES: usize = 4096;
 /// Copies out of memory that begins a page measure slower than from a cache line further on.
 const SCRATCH_OFFSET: usize = 64;
 
+/// Memory whose bytes nobody has set: to set a thread's takes longer than all that a thread does that
+/// serves one connection.
+type Unset = Vec<MaybeUninit<u8>>;
+
 thread_local! {
     /// Where the scratch memory begins: null before there is one and when it is gone. Apart from what
     /// frees it, because a look at a value with a destructor costs a check of its state each time.
     static SCRATCH: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
     static SCRATCH_OWNER: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
-    static OVERFLOW: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static OVERFLOW: Cell<Unset> = const { Cell::new(Vec::new()) };
 }
 
-struct Scratch(Vec<u8>);
+struct Scratch(Unset);
+
+/// The scratch memory of threads that ended, for those that start: its pages are there already. Only
+/// ever tried for: a thread that forks may leave it locked in the child.
+static SPARE: Mutex<Vec<Unset>> = Mutex::new(Vec::new());
+const MOST_SPARE: usize = 16;
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // One that was never in use has nothing to take back.
-        if !self.0.is_empty() {
-            SCRATCH.set(ptr::null_mut());
+        if self.0.is_empty() {
+            return;
+        }
+        SCRATCH.set(ptr::null_mut());
+        if let Ok(mut spare) = SPARE.try_lock()
+            && spare.len() < MOST_SPARE
+        {
+            spare.push(std::mem::take(&mut self.0));
         }
     }
 }
@@ -270,13 +285,25 @@ pub fn scratch() -> Option<WritableMemory> {
 
 #[cold]
 fn new_scratch() -> Option<*mut u8> {
-    let mut memory = sys::zeroed(PAGE_BYTES + SCRATCH_OFFSET + SCRATCH_BYTES)?;
-    let start = memory.as_mut_ptr();
+    let spare = SPARE.try_lock().ok().and_then(|mut spare| spare.pop());
+    let mut memory = match spare {
+        Some(memory) => memory,
+        None => unset(PAGE_BYTES + SCRATCH_OFFSET + SCRATCH_BYTES)?,
+    };
+    let start = memory.as_mut_ptr().cast::<u8>();
     let start = start.wrapping_add(start.align_offset(PAGE_BYTES) + SCRATCH_OFFSET);
     // The vector's memory does not move with it.
     SCRATCH_OWNER.try_with(|owner| owner.set(Scratch(memory))).ok()?;
     SCRATCH.set(start);
     Some(start)
+}
+
+fn unset(len: usize) -> Option<Unset> {
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(len).ok()?;
+    // SAFETY: there is room for so many, and a MaybeUninit need not be set.
+    unsafe { memory.set_len(len) };
+    Some(memory)
 }
 
 /// How much memory a thread keeps for what overflows its scratch memory. It takes none until that
@@ -285,7 +312,7 @@ const OVERFLOW_BYTES: usize = 1 << 20;
 
 /// A thread's memory behind the scratch memory, lent to one call.
 pub struct Overflow {
-    kept: Vec<u8>,
+    kept: Unset,
     wanted: usize,
 }
 
@@ -296,7 +323,7 @@ pub fn overflow(wanted: usize) -> Result<Overflow> {
     }
     let mut memory = OVERFLOW.try_with(Cell::take).unwrap_or_default();
     if memory.is_empty() {
-        memory = sys::zeroed(OVERFLOW_BYTES).ok_or(Error::Memory)?;
+        memory = unset(OVERFLOW_BYTES).ok_or(Error::Memory)?;
     }
     Ok(Overflow { kept: memory, wanted })
 }
@@ -304,7 +331,10 @@ pub fn overflow(wanted: usize) -> Result<Overflow> {
 impl Overflow {
     /// What may be written to, while this is alive.
     pub fn memory(&mut self) -> WritableMemory {
-        WritableMemory { start: self.kept.as_mut_ptr(), len: self.kept.len().min(self.wanted) }
+        WritableMemory {
+            start: self.kept.as_mut_ptr().cast(),
+            len: self.kept.len().min(self.wanted),
+        }
     }
 }
 
@@ -328,11 +358,12 @@ pub fn bytes_joined<'py>(
     let first = scratch.len.min(count);
     let rest = more.kept.get(..count - first).unwrap_or_default();
     // SAFETY: the object has `count` bytes, which nobody else has seen; `first` of them come from
-    // this thread's scratch memory, which nothing writes to meanwhile, and the rest from `more`.
+    // this thread's scratch memory, which nothing writes to meanwhile, and the rest from `more`,
+    // where the kernel has put them.
     unsafe {
         let start = bytes.memory(0).start;
         ptr::copy_nonoverlapping(scratch.start.cast_const(), start, first);
-        ptr::copy_nonoverlapping(rest.as_ptr(), start.add(first), rest.len());
+        ptr::copy_nonoverlapping(rest.as_ptr().cast(), start.add(first), rest.len());
     }
     Ok(bytes.finish(first + rest.len()))
 }

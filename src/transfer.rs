@@ -192,7 +192,8 @@ fn received<'py>(
         received_whole(py, wanted.min(waiting.max(SMALL_BYTES)), flags, receive)?
     };
     if is_stream {
-        this.get().set_last_received(bytes.as_bytes().len());
+        // A large one is remembered over a few small ones: messages of any size have short ends.
+        this.get().set_last_received(bytes.as_bytes().len().max(last / 4));
     }
     Ok(bytes)
 }

@@ -5,6 +5,7 @@ import gc
 import os
 import platform
 import shutil
+import signal
 import socket as standard
 import subprocess
 import sys
@@ -29,6 +30,15 @@ LOOPBACK = {standard.AF_INET: "127.0.0.1", standard.AF_INET6: "::1"}
 
 # Where a thread that waits for the interpreter (or for a lock) sleeps.
 FUTEX = {"x86_64": "202"}.get(platform.machine(), "98")
+
+
+def pytest_configure() -> None:
+    # A shell ignores some in what it runs in the background, nohup another, and programs that the
+    # tests start and interrupt would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 def pytest_sessionstart() -> None:

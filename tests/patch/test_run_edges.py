@@ -245,8 +245,6 @@ def test_a_signal_during_recv_ends_it_as_it_ends_python(tmp_path, number):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES},
-            # A shell ignores some in what it runs in the background, and that is handed on.
-            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         ) as program:
             assert program.stdout.readline() == b"ready\n"
             until_in_call(program)
