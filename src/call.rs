@@ -40,6 +40,15 @@ pub fn look_for_signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()
 }
 
+/// Looks in on what runs without the interpreter: runs the handlers of signals that came, and then what
+/// its caller wants done. To be called some ten times a second.
+pub fn look_in(then: impl FnOnce(Python<'_>) -> PyResult<()>) -> PyResult<()> {
+    Python::attach(|py| {
+        py.check_signals()?;
+        then(py)
+    })
+}
+
 /// What a call is about to do, as far as it matters for how it is made.
 #[derive(Clone, Copy)]
 pub struct Transfer {

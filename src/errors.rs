@@ -29,6 +29,8 @@ pub enum Error {
     OsMessage(String),
     Type(String),
     Value(&'static str),
+    /// A ValueError with a text of its own.
+    ValueMessage(String),
     Overflow(String),
     Import(&'static str),
     /// The name of a type, and of an attribute that its object lacks.
@@ -73,6 +75,7 @@ impl From<Error> for PyErr {
             Error::OsMessage(text) => PyOSError::new_err(text),
             Error::Type(text) => PyTypeError::new_err(text),
             Error::Value(text) => PyValueError::new_err(text),
+            Error::ValueMessage(text) => PyValueError::new_err(text),
             Error::Overflow(text) => PyOverflowError::new_err(text),
             Error::Attribute(of, name) => {
                 PyAttributeError::new_err(format!("'{of}' object has no attribute '{name}'"))

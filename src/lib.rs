@@ -10,6 +10,7 @@ mod arguments;
 mod audit;
 mod buffer;
 mod call;
+mod columns;
 mod construct;
 mod datagram;
 mod entry;
@@ -19,12 +20,17 @@ mod file;
 mod gil;
 mod instance;
 mod lifetime;
+mod measure;
 mod message;
 mod options;
+mod packed;
 mod recvmmsg;
 mod resolve;
 mod sendmmsg;
 mod socket;
+mod summary;
+mod table;
+mod targets;
 mod transfer;
 
 /// What rsnet does natively.
@@ -43,9 +49,15 @@ mod _rsnet {
     #[pymodule_export]
     use crate::gil::gil_policy;
     #[pymodule_export]
+    use crate::measure::tcp_clients;
+    #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]
     use crate::socket::Socket;
+    #[pymodule_export]
+    use crate::table::Table;
+    #[pymodule_export]
+    use crate::targets::GivenTargets;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

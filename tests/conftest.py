@@ -59,6 +59,15 @@ def machine_lacks() -> Iterator[str]:
         yield f"/proc does not tell which system call a thread is in ({error})"
     if shutil.which("cc") is None:
         yield "no C compiler (`cc`), with which the tests count lookups"
+    if shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
+        yield "no `nft` (Debian's package nftables), with which the tests drop packets"
+    if not can_make_networks():
+        yield "no network namespaces for users (`unshare --user --net`)"
+
+
+def can_make_networks() -> bool:
+    command = ["unshare", "--user", "--map-root-user", "--net", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(command).returncode == 0
 
 
 # Sockets.

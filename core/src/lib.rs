@@ -3,10 +3,12 @@
 
 pub mod cmsg;
 pub mod descriptor;
+pub mod engine;
 pub mod errno;
 pub mod metadata;
 pub mod mmsg;
 pub mod resolver;
 pub mod sockaddr;
+pub mod stats;
 pub mod sys;
 pub mod timeout;

@@ -74,5 +74,5 @@ fn wildcard(family: c_int) -> IpAddr {
 /// # Errors
 /// What the resolver says.
 pub fn resolve(host: &CStr, family: c_int) -> Result<IpAddr, HostError> {
-    Ok(sys::getaddrinfo(host, family)?)
+    Ok(sys::getaddrinfo(host, family)?.ip())
 }

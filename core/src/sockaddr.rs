@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::mem::{offset_of, size_of};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::{ptr, slice};
 
 use socket2::{SockAddr, SockAddrStorage};
@@ -28,6 +28,18 @@ pub enum Address {
     UnixAbstract(Vec<u8>),
     /// A family that rsnet does not speak, and the fourteen bytes behind it.
     Other(c_int, [u8; 14]),
+}
+
+impl Address {
+    /// The address of a family that has hosts and ports.
+    #[must_use]
+    pub fn inet(&self) -> Option<SocketAddr> {
+        match self {
+            Self::V4(address) => Some((*address).into()),
+            Self::V6(address) => Some((*address).into()),
+            _ => None,
+        }
+    }
 }
 
 /// An INET address for the kernel.

@@ -6,7 +6,7 @@
 use std::alloc::{Layout, alloc_zeroed};
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -487,6 +487,7 @@ pub fn at_fork(
 }
 
 /// Why getaddrinfo(3) gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupError {
     /// One of its own codes (EAI_*).
     Code(c_int),
@@ -496,8 +497,8 @@ pub enum LookupError {
     Family,
 }
 
-/// getaddrinfo(3) for one host: the first address in the answer.
-pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, LookupError> {
+/// getaddrinfo(3) for one host: the first address in the answer, with its scope and without a port.
+pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<SocketAddr, LookupError> {
     // SAFETY: addrinfo is a C struct of integers and pointers, for which all zero bits are valid.
     let mut hints: libc::addrinfo = unsafe { MaybeUninit::zeroed().assume_init() };
     hints.ai_family = family;
@@ -515,11 +516,13 @@ pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, Lo
         match entry.ai_family {
             libc::AF_INET => {
                 let address = &*entry.ai_addr.cast::<libc::sockaddr_in>();
-                Ok(IpAddr::V4(u32::from_be(address.sin_addr.s_addr).into()))
+                let ip = Ipv4Addr::from_bits(u32::from_be(address.sin_addr.s_addr));
+                Ok(SocketAddrV4::new(ip, 0).into())
             }
             libc::AF_INET6 => {
                 let address = &*entry.ai_addr.cast::<libc::sockaddr_in6>();
-                Ok(IpAddr::V6(address.sin6_addr.s6_addr.into()))
+                let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
+                Ok(SocketAddrV6::new(ip, 0, 0, address.sin6_scope_id).into())
             }
             _ => Err(LookupError::Family),
         }
@@ -527,6 +530,21 @@ pub fn getaddrinfo(host: &CStr, family: c_int) -> std::result::Result<IpAddr, Lo
     // SAFETY: the list came from getaddrinfo and nothing refers to it any more.
     unsafe { libc::freeaddrinfo(list) };
     first
+}
+
+/// The soft and the hard limit of descriptors (getrlimit(2), RLIMIT_NOFILE).
+pub fn descriptor_limits() -> Result<(u64, u64)> {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for the struct that the kernel fills in.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) })?;
+    Ok((limits.rlim_cur, limits.rlim_max))
+}
+
+/// setrlimit(2), RLIMIT_NOFILE.
+pub fn set_descriptor_limits(soft: u64, hard: u64) -> Result<()> {
+    let limits = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads the struct.
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }).map(drop)
 }
 
 /// What a lookup asks for beside the host.

@@ -12,3 +12,12 @@ from rsnet._patch import unpatch as unpatch
 
 globals().update(_socket.namespace)
 _pickling.register()
+
+
+def __getattr__(name: str) -> object:
+    """The measurements, imported when they are first asked for: sockets do not need them."""
+    if name in ("records", "tcp"):
+        from importlib import import_module
+
+        return import_module(f"rsnet.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from _typeshed import WriteableBuffer
 
+from rsnet import records as records
+from rsnet import tcp as tcp
 from rsnet._patch import patch as patch
 from rsnet._patch import patched as patched
 from rsnet._patch import unpatch as unpatch
@@ -18,6 +20,7 @@ IPV6_RECVERR: int
 UDP_GRO: int
 UDP_SEGMENT: int
 
+def __getattr__(name: str) -> Any: ...
 def gil_policy(policy: str | None = None) -> str: ...
 
 class socket(_stdlib.socket):

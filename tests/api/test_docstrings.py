@@ -19,7 +19,17 @@ def own_names():
         for name in dir(rsnet.socket)
         if name[0] != "_" and not hasattr(standard.socket, name)
     }
-    return found | members
+    measures = {
+        f"rsnet.{module}.{name}": getattr(getattr(rsnet, module), name)
+        for module in ("records", "tcp")
+        for name in getattr(rsnet, module).__all__
+    }
+    methods = {
+        f"rsnet.records.Records.{name}": thing
+        for name, thing in vars(rsnet.records.Records).items()
+        if name[0] != "_"
+    }
+    return found | members | measures | methods
 
 
 def is_own(name, thing):

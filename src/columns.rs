@@ -1,0 +1,215 @@
+//! The rows of a run of TCP clients as columns.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arrow_array::builder::{BinaryBuilder, Int16Builder, Int64Builder, StringBuilder};
+use arrow_array::types::{UInt8Type, UInt16Type};
+use arrow_array::{
+    ArrayRef, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array,
+    UInt16Array,
+};
+use rsnet_core::engine::hosts::Host;
+use rsnet_core::engine::rows::{self, Ending, More, NONE_NS, Row, Rows, Said, State};
+use rsnet_core::engine::targets::{Target, Targets};
+use rsnet_core::errno::Errno;
+use rsnet_core::resolver::HostError;
+use rsnet_core::sys;
+
+use crate::errors::Result;
+
+/// What peers were listened to for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Nothing.
+    None,
+    /// What they say by themselves.
+    Banners,
+    /// Their answer to a request.
+    Dialogues,
+}
+
+/// The rows in the order that they have.
+pub fn columns(
+    targets: &Targets,
+    rows: &Rows,
+    start_ns: i64,
+    answers: Answers,
+) -> Result<RecordBatch> {
+    let mut asked = Asked::default();
+    let mut found = Found::default();
+    let mut said = Dialogues::default();
+    for row in rows.as_slice() {
+        let more = rows.more(row);
+        let Some(target) = targets.get(targets.number_at(row.position)) else { continue };
+        asked.push(target, more);
+        found.push(row, more, start_ns);
+        if answers != Answers::None {
+            said.push(more.and_then(|more| more.dialogue.as_ref()), answers);
+        }
+    }
+    let mut columns = asked.finish();
+    columns.push(("state", kinds(found.state, &State::NAMES)?, false));
+    columns.push(("errno", Arc::new(found.errno.finish()), true));
+    columns.push(("error", found.error.finish()?, true));
+    columns.push(("resolve_ns", Arc::new(found.resolve_ns.finish()), true));
+    columns.push(("connect_ns", Arc::new(found.connect_ns.finish()), true));
+    columns.extend(said.finish(answers)?);
+    let time = TimestampNanosecondArray::from(found.time).with_timezone("UTC");
+    columns.push(("attempt", Arc::new(UInt8Array::from(found.attempt)), false));
+    columns.push(("time", Arc::new(time), false));
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+type Columns = Vec<(&'static str, ArrayRef, bool)>;
+
+/// Who was asked.
+#[derive(Default)]
+struct Asked {
+    address: StringBuilder,
+    name: StringBuilder,
+    port: Vec<u16>,
+}
+
+impl Asked {
+    fn push(&mut self, target: Target<'_>, more: Option<&More>) {
+        match target.host {
+            Host::Address(ip) => {
+                self.address.append_value(ip.to_string());
+                self.name.append_null();
+            }
+            Host::Name(text) => {
+                self.address.append_option(rows::resolved(more).map(shown));
+                self.name.append_value(text);
+            }
+        }
+        self.port.push(target.port);
+    }
+
+    fn finish(mut self) -> Columns {
+        vec![
+            ("address", Arc::new(self.address.finish()), true),
+            ("name", Arc::new(self.name.finish()), true),
+            ("port", Arc::new(UInt16Array::from(self.port)), false),
+        ]
+    }
+}
+
+/// An address with its scope, without a port.
+fn shown(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => {
+            format!("{}%{}", address.ip(), address.scope_id())
+        }
+        address => address.ip().to_string(),
+    }
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Found {
+    state: Vec<Option<u8>>,
+    errno: Int16Builder,
+    error: Texts,
+    resolve_ns: Int64Builder,
+    connect_ns: Int64Builder,
+    attempt: Vec<u8>,
+    time: Vec<i64>,
+}
+
+impl Found {
+    fn push(&mut self, row: &Row, more: Option<&More>, start_ns: i64) {
+        self.state.push(Some(row.state as u8));
+        self.errno.append_option((row.errno != 0).then_some(row.errno));
+        self.error.push(error_text(row, more));
+        let answer = more.and_then(|more| more.answer);
+        self.resolve_ns.append_option(answer.and_then(|answer| or_null(answer.resolve_ns)));
+        self.connect_ns.append_option(or_null(row.connect_ns));
+        self.attempt.push(row.attempt);
+        self.time.push(start_ns.saturating_add_unsigned(row.started_ns));
+    }
+}
+
+/// What was said.
+#[derive(Default)]
+struct Dialogues {
+    first_byte_ns: Int64Builder,
+    total_ns: Int64Builder,
+    ending: Vec<Option<u8>>,
+    response: BinaryBuilder,
+}
+
+impl Dialogues {
+    fn push(&mut self, said: Option<&Said>, answers: Answers) {
+        // Who says nothing by itself has no banner, and not an empty one.
+        let heard = said.filter(|said| answers == Answers::Dialogues || !said.response.is_empty());
+        self.response.append_option(heard.map(|said| &said.response));
+        if answers == Answers::Dialogues {
+            self.first_byte_ns.append_option(said.and_then(|said| or_null(said.first_byte_ns)));
+            self.total_ns.append_option(said.and_then(|said| or_null(said.total_ns)));
+            self.ending.push(said.map(|said| said.ending as u8));
+        }
+    }
+
+    fn finish(mut self, answers: Answers) -> Result<Columns> {
+        let response: ArrayRef = Arc::new(self.response.finish());
+        Ok(match answers {
+            Answers::None => Vec::new(),
+            Answers::Banners => vec![("banner", response, true)],
+            Answers::Dialogues => vec![
+                ("first_byte_ns", Arc::new(self.first_byte_ns.finish()), true),
+                ("total_ns", Arc::new(self.total_ns.finish()), true),
+                ("ending", kinds(self.ending, &Ending::NAMES)?, true),
+                ("response", response, true),
+            ],
+        })
+    }
+}
+
+/// Texts of few kinds, each once.
+#[derive(Default)]
+struct Texts {
+    keys: Vec<Option<u16>>,
+    texts: Vec<String>,
+}
+
+impl Texts {
+    fn push(&mut self, text: Option<String>) {
+        let key = text.and_then(|text| {
+            let known = self.texts.iter().position(|known| *known == text);
+            let at = known.unwrap_or_else(|| {
+                self.texts.push(text);
+                self.texts.len() - 1
+            });
+            u16::try_from(at).ok()
+        });
+        self.keys.push(key);
+    }
+
+    fn finish(self) -> Result<ArrayRef> {
+        let keys = UInt16Array::from(self.keys);
+        let values = Arc::new(StringArray::from(self.texts));
+        Ok(Arc::new(DictionaryArray::<UInt16Type>::try_new(keys, values)?))
+    }
+}
+
+fn kinds(keys: Vec<Option<u8>>, names: &[&'static str]) -> Result<ArrayRef> {
+    let values = Arc::new(StringArray::from(names.to_vec()));
+    Ok(Arc::new(DictionaryArray::<UInt8Type>::try_new(UInt8Array::from(keys), values)?))
+}
+
+fn or_null(ns: u64) -> Option<i64> {
+    if ns == NONE_NS { None } else { i64::try_from(ns).ok() }
+}
+
+/// Why a row has no connection, in words.
+fn error_text(row: &Row, more: Option<&More>) -> Option<String> {
+    if let Some(Err(error)) = more.and_then(|more| more.answer).map(|answer| answer.found) {
+        return Some(match HostError::from(error) {
+            HostError::Resolver(code) => sys::gai_strerror(code),
+            HostError::System(errno) => sys::strerror(errno),
+            HostError::FamilyMismatch | HostError::UnknownFamily => "unknown address family".into(),
+        });
+    }
+    (row.errno != 0).then(|| sys::strerror(Errno(row.errno.into())))
+}
