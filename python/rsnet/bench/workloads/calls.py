@@ -9,6 +9,7 @@ from itertools import repeat
 from time import perf_counter_ns
 from typing import Any
 
+from .mapping import keep_mapping
 from .round import Figures, Missing, Round, Setting, SocketModule, Workload, clock_cost_ns, mean
 
 MESSAGE = b"x" * 64
@@ -112,6 +113,7 @@ def large(family: str, method: str) -> Workload:
 
     @contextmanager
     def open_workload(setting: Setting) -> Iterator[Round]:
+        keep_mapping()
         pair = tcp_pair(setting.module) if family == "tcp" else unix_pair(setting.module)
         with pair as (near, far):
             receive = getattr(near, method)

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from .far_end import far_end
+from .mapping import keep_mapping
 from .round import Figures, Missing, Round, Setting, Workload, mean
 
 PIECE = b"x" * 100
@@ -29,6 +30,7 @@ def asyncio_echo(loop_of: str | None) -> Workload:
 
     @contextmanager
     def open_workload(setting: Setting) -> Iterator[Round]:
+        keep_mapping()
         loop = asyncio.new_event_loop() if loop_of is None else imported(loop_of).new_event_loop()
         try:
             server, reader, writer = loop.run_until_complete(connected(setting.module))
