@@ -31,6 +31,7 @@ mod socket;
 mod summary;
 mod table;
 mod targets;
+mod tcp_info;
 mod transfer;
 
 /// What rsnet does natively.
@@ -58,6 +59,10 @@ mod _rsnet {
     use crate::table::Table;
     #[pymodule_export]
     use crate::targets::GivenTargets;
+    #[pymodule_export]
+    use crate::tcp_info::tcp_info_names;
+    #[pymodule_export]
+    use crate::tcp_info::tcp_info_values;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,4 +11,5 @@ pub mod resolver;
 pub mod sockaddr;
 pub mod stats;
 pub mod sys;
+pub mod tcp_info;
 pub mod timeout;

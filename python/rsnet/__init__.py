@@ -16,8 +16,10 @@ _pickling.register()
 
 def __getattr__(name: str) -> object:
     """The measurements, imported when they are first asked for: sockets do not need them."""
-    if name in ("records", "tcp"):
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in ("records", "tcp"):
         return import_module(f"rsnet.{name}")
+    if name == "TcpInfo":
+        return import_module("rsnet._tcp_info").TcpInfo
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

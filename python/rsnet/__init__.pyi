@@ -13,6 +13,7 @@ from rsnet._patch import patched as patched
 from rsnet._patch import unpatch as unpatch
 from rsnet._rsnet import Datagram as Datagram
 from rsnet._rsnet import QueuedError as QueuedError
+from rsnet._tcp_info import TcpInfo as TcpInfo
 
 IP_RECVERR: int
 IP_RECVTTL: int
@@ -44,6 +45,7 @@ class socket(_stdlib.socket):
         *,
         timeout: float | None = ...,
     ) -> tuple[memoryview, list[Any]]: ...
+    def tcp_info(self) -> TcpInfo: ...
     def sendmmsg(self, messages: Iterable[Any], flags: int = 0) -> int: ...
 
 # Behind the class: the first definition of a name is the one that counts.

@@ -9,18 +9,27 @@ HELP = """\
 usage: python -m rsnet COMMAND [ARGUMENT ...]
 
 commands:
+  probe    ask which TCP ports are open, of many hosts at once
+  exchange send a request to many TCP servers, and show what they answer
   run      run a program with rsnet in the place of the standard socket module
   bench    measure rsnet beside the standard library on this machine
 
 python -m rsnet COMMAND --help tells more. --version prints the version.
 
 examples:
+  python -m rsnet probe 192.0.2.0/24 -p 22,443
   python -m rsnet run client.py
   python -m rsnet bench --quick
 """
 
-# The module of each command, imported when it is asked for; each has a main(arguments) -> int.
-COMMANDS = {"run": "rsnet._run", "bench": "rsnet.bench"}
+# The module of each command, imported when it is asked for, and the function in it that takes the
+# arguments and returns the exit code.
+COMMANDS = {
+    "probe": ("rsnet._asking_command", "probe"),
+    "exchange": ("rsnet._asking_command", "exchange"),
+    "run": ("rsnet._run", "main"),
+    "bench": ("rsnet.bench", "main"),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +40,11 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0 if arguments else 2
-    module = COMMANDS.get(arguments[0])
-    if module is None:
+    if arguments[0] not in COMMANDS:
         print(f"python -m rsnet: no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
         return 2
-    code: int = import_module(module).main(arguments[1:])
+    module, function = COMMANDS[arguments[0]]
+    code: int = getattr(import_module(module), function)(arguments[1:])
     return code
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["getaddrinfo", "namespace", "socket"]
 
+# More than any kernel has to say so far.
+_TCP_INFO_BYTES = 512
+
 # Programs put other things, rsnet's own among them, in the place of the standard ones.
 _standard_getaddrinfo = _standard.module.getaddrinfo
 _intenum_converter = _standard.module._intenum_converter  # type: ignore[attr-defined]
@@ -60,6 +63,27 @@ class socket(_rsnet.socket, metaclass=ABCMeta):
     def type(self) -> Any:
         """Read-only access to the socket type."""
         return _intenum_converter(super().type, SocketKind)
+
+    def tcp_info(self) -> Any:
+        """Ask the kernel what it knows of this TCP connection.
+
+        Returns rsnet.TcpInfo, with None for what the running kernel does not tell.
+
+        Raises OSError for a socket that is closed or not TCP's.
+
+        Source: tcp(7), TCP_INFO.
+
+        >>> import rsnet
+        >>> with rsnet.create_server(("127.0.0.1", 0)) as server:
+        ...     with rsnet.create_connection(server.getsockname()) as sock:
+        ...         info = sock.tcp_info()
+        >>> info.state, info.rtt_us > 0, info.total_retrans
+        (1, True, 0)
+        """
+        from rsnet._tcp_info import parsed
+
+        module = _standard.module
+        return parsed(self.getsockopt(module.IPPROTO_TCP, module.TCP_INFO, _TCP_INFO_BYTES))
 
     def _real_close(self, _ss: Any = _rsnet.socket) -> None:
         # As in CPython, no globals: this may run while the interpreter shuts down.

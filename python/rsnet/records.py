@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, overload
 
-from rsnet import _display, _rsnet
+from rsnet import _display, _rsnet, _writing
 
 __all__ = ["Records", "join"]
 
@@ -193,6 +194,27 @@ class Records(Sequence[Any]):
         1
         """
         return _imported("pyarrow").table(self._table)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the records to a file, in the format that its name ends with.
+
+        path: the file; '.csv' (RFC 4180), '.jsonl' (a JSON object a line), '.json' (a list of
+        objects) or '.parquet'. Bytes are written as in a Python literal, times in ISO 8601.
+
+        Returns None.
+
+        Raises ValueError for another ending, OSError for what the system says, ImportError if
+        neither pyarrow nor polars is there to write Parquet.
+
+        Source: RFC 4180; Apache Parquet.
+
+        >>> import rsnet, tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        ...     rsnet.tcp.probe("127.0.0.1:9", timeout=5).save(file.name)
+        ...     file.readline()[:18]
+        b'address,name,port,'
+        """
+        _writing.save(self, self._table, path)
 
     # To look at.
 

@@ -86,13 +86,14 @@ def test_fields(cls):
 PAGES = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_of_batches(capsys):
-    """What docs/batches.md shows is what comes out."""
-    text = (PAGES / "batches.md").read_text()
+@pytest.mark.parametrize(("page", "examples"), [("batches.md", 50), ("measure.md", 20)])
+def test_pages(page, examples, capsys):
+    """What they show is what comes out."""
+    text = (PAGES / page).read_text()
     # Without the fences: the end of one would be taken for output.
     session = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
-    test = doctest.DocTestParser().get_doctest(session, {}, "batches.md", "batches.md", 0)
-    assert len(test.examples) > 50
+    test = doctest.DocTestParser().get_doctest(session, {}, page, page, 0)
+    assert len(test.examples) > examples
     flags = doctest.IGNORE_EXCEPTION_DETAIL
     results = doctest.DocTestRunner(optionflags=flags).run(test)
     assert results.failed == 0, capsys.readouterr().out

@@ -109,8 +109,8 @@ def test_signature_of_the_class():
     assert signature_of(rsnet.socket) == signature_of(standard.socket)
 
 
-def test_the_class_has_the_same_public_names_and_those_of_batches():
-    own = {"gro", "metadata", "recverr", "recvmmsg", "recvmmsg_into", "sendmmsg"}
+def test_the_class_has_the_same_public_names_and_its_own():
+    own = {"gro", "metadata", "recverr", "recvmmsg", "recvmmsg_into", "sendmmsg", "tcp_info"}
     assert {name for name in dir(rsnet.socket) if not name.startswith("_")} - own == set(
         CLASS_NAMES
     )
