@@ -168,13 +168,13 @@ impl Dialogues {
 
 /// Texts of few kinds, each once.
 #[derive(Default)]
-struct Texts {
+pub struct Texts {
     keys: Vec<Option<u16>>,
     texts: Vec<String>,
 }
 
 impl Texts {
-    fn push(&mut self, text: Option<String>) {
+    pub fn push(&mut self, text: Option<String>) {
         let key = text.and_then(|text| {
             let known = self.texts.iter().position(|known| *known == text);
             let at = known.unwrap_or_else(|| {
@@ -186,14 +186,15 @@ impl Texts {
         self.keys.push(key);
     }
 
-    fn finish(self) -> Result<ArrayRef> {
+    pub fn finish(self) -> Result<ArrayRef> {
         let keys = UInt16Array::from(self.keys);
         let values = Arc::new(StringArray::from(self.texts));
         Ok(Arc::new(DictionaryArray::<UInt16Type>::try_new(keys, values)?))
     }
 }
 
-fn kinds(keys: Vec<Option<u8>>, names: &[&'static str]) -> Result<ArrayRef> {
+/// Names of few kinds, by their numbers.
+pub fn kinds(keys: Vec<Option<u8>>, names: &[&'static str]) -> Result<ArrayRef> {
     let values = Arc::new(StringArray::from(names.to_vec()));
     Ok(Arc::new(DictionaryArray::<UInt8Type>::try_new(UInt8Array::from(keys), values)?))
 }

@@ -24,7 +24,9 @@ mod measure;
 mod message;
 mod options;
 mod packed;
+mod pinging;
 mod recvmmsg;
+mod reflecting;
 mod resolve;
 mod sendmmsg;
 mod socket;
@@ -51,6 +53,10 @@ mod _rsnet {
     use crate::gil::gil_policy;
     #[pymodule_export]
     use crate::measure::tcp_clients;
+    #[pymodule_export]
+    use crate::pinging::udp_ping;
+    #[pymodule_export]
+    use crate::reflecting::Reflector;
     #[pymodule_export]
     use crate::resolve::numeric_addrinfo;
     #[pymodule_export]

@@ -16,8 +16,21 @@ struct Line {
     metric: String,
     /// Rows, whether they have a value or not.
     rows: u64,
-    values: Distribution,
+    values: Numbers,
 }
+
+/// What a distribution comes to.
+#[derive(Default)]
+struct Numbers {
+    count: u64,
+    min: Option<i64>,
+    quantiles: [Option<i64>; QUANTILES.len()],
+    max: Option<i64>,
+    mean: Option<f64>,
+    stddev: Option<f64>,
+}
+
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 
 /// One row for each state and column of nanoseconds that has values; a state without any has one of
 /// its own.
@@ -35,13 +48,13 @@ pub fn summary(batches: &[RecordBatch]) -> Result<RecordBatch> {
         );
         let before = lines.len();
         for metric in metrics(batches) {
-            let values = distribution(batches, &metric, state.as_deref())?;
-            if values.count() > 0 {
+            let values = numbers(values(batches, &metric, state.as_deref()))?;
+            if values.count > 0 {
                 lines.push(Line { state: state.clone(), metric, rows, values });
             }
         }
         if lines.len() == before {
-            let values = Distribution::new().ok_or(Error::Memory)?;
+            let values = Numbers::default();
             lines.push(Line { state, metric: String::new(), rows, values });
         }
     }
@@ -85,12 +98,9 @@ fn metrics(batches: &[RecordBatch]) -> Vec<String> {
     timed.map(|field| field.name().clone()).collect()
 }
 
-fn distribution(
-    batches: &[RecordBatch],
-    metric: &str,
-    state: Option<&str>,
-) -> Result<Distribution> {
-    let mut found = Distribution::new().ok_or(Error::Memory)?;
+/// A column's values in the rows of one state, or in all.
+fn values(batches: &[RecordBatch], metric: &str, state: Option<&str>) -> Vec<i64> {
+    let mut found = Vec::new();
     for batch in batches {
         let Some(values) =
             batch.column_by_name(metric).and_then(|array| array.as_primitive_opt::<Int64Type>())
@@ -102,30 +112,41 @@ fn distribution(
             let wanted = names.iter().position(|name| name == state);
             Some((keys, wanted))
         });
-        for (row, value) in values.iter().enumerate() {
-            let is_asked = of_state.as_ref().is_none_or(|(keys, wanted)| {
+        let is_asked = |row: usize| {
+            of_state.as_ref().is_none_or(|(keys, wanted)| {
                 wanted.is_some() && keys.get(row).copied().flatten() == *wanted
-            });
-            if let Some(value) = value.and_then(|value| u64::try_from(value).ok())
-                && is_asked
-            {
-                found.add(value);
-            }
-        }
+            })
+        };
+        let rows = values.iter().enumerate();
+        found.extend(rows.filter(|(row, _)| is_asked(*row)).filter_map(|(_, value)| value));
     }
-    Ok(found)
+    found
+}
+
+/// A histogram knows nothing below zero: it counts from the smallest value.
+fn numbers(values: Vec<i64>) -> Result<Numbers> {
+    let base = values.iter().copied().min().unwrap_or(0).min(0);
+    let mut found = Distribution::new().ok_or(Error::Memory)?;
+    values.iter().for_each(|&value| found.add(value.abs_diff(base)));
+    let shifted = |value: u64| i64::try_from(i128::from(value) + i128::from(base)).ok();
+    Ok(Numbers {
+        count: found.count(),
+        min: found.min().and_then(shifted),
+        quantiles: QUANTILES.map(|(_, share)| found.quantile(share).and_then(shifted)),
+        max: found.max().and_then(shifted),
+        mean: found.mean().map(|mean| mean + base as f64),
+        stddev: found.stddev(),
+    })
 }
 
 fn table(lines: &[Line]) -> Result<RecordBatch> {
-    let integers = |get: &dyn Fn(&Distribution) -> Option<u64>| -> ArrayRef {
-        let values = lines.iter().map(|line| get(&line.values));
-        let values = values.map(|value| value.and_then(|value| i64::try_from(value).ok()));
-        Arc::new(Int64Array::from_iter(values))
+    let integers = |get: &dyn Fn(&Numbers) -> Option<i64>| -> ArrayRef {
+        Arc::new(Int64Array::from_iter(lines.iter().map(|line| get(&line.values))))
     };
-    let floats = |get: &dyn Fn(&Distribution) -> Option<f64>| -> ArrayRef {
+    let floats = |get: &dyn Fn(&Numbers) -> Option<f64>| -> ArrayRef {
         Arc::new(Float64Array::from_iter(lines.iter().map(|line| get(&line.values))))
     };
-    let count = lines.iter().map(|line| match line.values.count() {
+    let count = lines.iter().map(|line| match line.values.count {
         0 => line.rows,
         count => count,
     });
@@ -137,12 +158,12 @@ fn table(lines: &[Line]) -> Result<RecordBatch> {
     }
     columns.push(("metric", Arc::new(StringArray::from_iter(metric)), true));
     columns.push(("count", Arc::new(UInt64Array::from_iter_values(count)), false));
-    columns.push(("min", integers(&Distribution::min), true));
-    for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
-        columns.push((name, integers(&|values| values.quantile(share)), true));
+    columns.push(("min", integers(&|values| values.min), true));
+    for (at, (name, _)) in QUANTILES.into_iter().enumerate() {
+        columns.push((name, integers(&|values| values.quantiles.get(at).copied().flatten()), true));
     }
-    columns.push(("max", integers(&Distribution::max), true));
-    columns.push(("mean", floats(&Distribution::mean), true));
-    columns.push(("stddev", floats(&Distribution::stddev), true));
+    columns.push(("max", integers(&|values| values.max), true));
+    columns.push(("mean", floats(&|values| values.mean), true));
+    columns.push(("stddev", floats(&|values| values.stddev), true));
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }

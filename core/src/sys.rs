@@ -547,6 +547,20 @@ pub fn set_descriptor_limits(soft: u64, hard: u64) -> Result<()> {
     checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }).map(drop)
 }
 
+/// prctl(2), PR_GET_TIMERSLACK: how late the calling thread's timers may be.
+pub fn timer_slack_ns() -> Result<u64> {
+    // SAFETY: no memory is involved.
+    let slack = checked(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) })?;
+    Ok(u64::try_from(slack).unwrap_or(0))
+}
+
+/// prctl(2), PR_SET_TIMERSLACK.
+pub fn set_timer_slack_ns(slack_ns: u64) -> Result<()> {
+    let slack_ns = libc::c_ulong::try_from(slack_ns).unwrap_or(libc::c_ulong::MAX);
+    // SAFETY: no memory is involved.
+    checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) }).map(drop)
+}
+
 /// What a lookup asks for beside the host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hints {

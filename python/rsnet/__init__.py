@@ -18,8 +18,10 @@ def __getattr__(name: str) -> object:
     """The measurements, imported when they are first asked for: sockets do not need them."""
     from importlib import import_module
 
-    if name in ("records", "tcp"):
+    if name in ("records", "tcp", "udp"):
         return import_module(f"rsnet.{name}")
+    if name == "reflector":
+        return import_module("rsnet._reflector").reflector
     if name == "TcpInfo":
         return import_module("rsnet._tcp_info").TcpInfo
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,9 +8,11 @@ from _typeshed import WriteableBuffer
 
 from rsnet import records as records
 from rsnet import tcp as tcp
+from rsnet import udp as udp
 from rsnet._patch import patch as patch
 from rsnet._patch import patched as patched
 from rsnet._patch import unpatch as unpatch
+from rsnet._reflector import reflector as reflector
 from rsnet._rsnet import Datagram as Datagram
 from rsnet._rsnet import QueuedError as QueuedError
 from rsnet._tcp_info import TcpInfo as TcpInfo

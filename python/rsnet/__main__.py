@@ -11,6 +11,8 @@ usage: python -m rsnet COMMAND [ARGUMENT ...]
 commands:
   probe    ask which TCP ports are open, of many hosts at once
   exchange send a request to many TCP servers, and show what they answer
+  ping     measure delay, loss and order by UDP, to a far end that answers
+  serve    be that far end: UDP echo and STAMP
   run      run a program with rsnet in the place of the standard socket module
   bench    measure rsnet beside the standard library on this machine
 
@@ -27,6 +29,8 @@ examples:
 COMMANDS = {
     "probe": ("rsnet._asking_command", "probe"),
     "exchange": ("rsnet._asking_command", "exchange"),
+    "ping": ("rsnet._ping_command", "ping"),
+    "serve": ("rsnet._ping_command", "serve"),
     "run": ("rsnet._run", "main"),
     "bench": ("rsnet.bench", "main"),
 }

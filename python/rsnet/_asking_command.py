@@ -141,6 +141,8 @@ def _run(
         parser.error("whom to ask? give targets, or --input")
     progress = _Line() if not given.quiet and sys.stderr.isatty() else None
     try:
+        if given.output is not None:
+            _writing.check(given.output)
         records = ask(
             ports=given.ports,
             exclude=given.exclude,
@@ -164,18 +166,18 @@ def _run(
 
 
 def _tell(given: argparse.Namespace, records: Records) -> int:
-    if given.output is not None:
-        try:
-            records.save(given.output)
-        except (ValueError, OSError, ImportError) as error:
-            print(f"python -m rsnet: {error}", file=sys.stderr)
-            return 2
     try:
         _print(given, records)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read it has seen enough; Python must not complain about it at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if given.output is not None:
+        try:
+            records.save(given.output)
+        except (OSError, ImportError) as error:
+            print(f"python -m rsnet: {error}", file=sys.stderr)
+            return 2
     if records.partial:
         return 130
     return 0 if any(state == "open" for state, _ in records._table.counts("state")) else 1

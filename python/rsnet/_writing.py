@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -18,15 +19,37 @@ class _Rows(Protocol):
     def __iter__(self) -> Any: ...
 
 
+def check(path: str | os.PathLike[str]) -> None:
+    """Whether something can be written there, to be known before it takes long to come by.
+
+    Raises ValueError for an ending that stands for no format, OSError if the folder is not there.
+    """
+    _writer(path)
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def _writer(path: str | os.PathLike[str]) -> Callable[[_Rows, IO[str]], None] | None:
+    """What writes a file of this name; None for Parquet."""
+    writers = {
+        ".csv": write_csv,
+        ".jsonl": write_json_lines,
+        ".json": write_json,
+        ".parquet": None,
+    }
+    ending = Path(path).suffix.lower()
+    if ending not in writers:
+        raise ValueError(f"{os.fspath(path)!r} ends with none of {', '.join(writers)}")
+    return writers[ending]
+
+
 def save(records: _Rows, table: object, path: str | os.PathLike[str]) -> None:
     """Writes the records as the ending of the path says: .csv, .jsonl, .json or .parquet."""
-    ending = Path(path).suffix.lower()
-    if ending == ".parquet":
+    writer = _writer(path)
+    if writer is None:
         _write_parquet(table, path)
         return
-    writer = {".csv": write_csv, ".jsonl": write_json_lines, ".json": write_json}.get(ending)
-    if writer is None:
-        raise ValueError(f"{os.fspath(path)!r} ends with none of .csv, .jsonl, .json and .parquet")
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer(records, file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,12 @@ class Records(Sequence[Any]):
     def metadata(self) -> dict[str, str]:
         """What is known of all rows together: what was measured, with which seed."""
         return dict(self._table.metadata)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """What all rows come to, for measurements that say so in their description."""
+        totals: dict[str, Any] = json.loads(self._table.metadata.get("totals", "{}"))
+        return totals
 
     @property
     def partial(self) -> bool:

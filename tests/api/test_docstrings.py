@@ -21,9 +21,10 @@ def own_names():
     }
     measures = {
         f"rsnet.{module}.{name}": getattr(getattr(rsnet, module), name)
-        for module in ("records", "tcp")
+        for module in ("records", "tcp", "udp")
         for name in getattr(rsnet, module).__all__
     }
+    measures |= {f"rsnet.{name}": getattr(rsnet, name) for name in ("TcpInfo", "reflector")}
     methods = {
         f"rsnet.records.Records.{name}": thing
         for name, thing in vars(rsnet.records.Records).items()

@@ -120,6 +120,7 @@ def test_exchange(echo_port):
         (["probe", "127.0.0.1:9", "--rate", "0"], "rate is a number above 0"),
         (["probe", "-i", "/no/such/file", "-p", "9"], "No such file"),
         (["probe", "127.0.0.1:9", "-o", "x.doc"], "ends with none of"),
+        (["probe", "127.0.0.1:9", "-o", "/no/such/x.csv"], "Not a directory: '/no/such'"),
         (["exchange", "127.0.0.1:9"], "--data"),
         (["exchange", "127.0.0.1:9", "--data", "\\x"], "truncated"),
         (["exchange", "127.0.0.1:9", "--data", "a", "--until", ""], "at least one byte"),

@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod names;
 pub mod order;
 pub mod pace;
+pub mod ping;
 pub mod rows;
 pub mod slots;
 pub mod targets;
