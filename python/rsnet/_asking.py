@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from rsnet import _rsnet
 
 # An item: a text, or a host and its ports.
-Item: TypeAlias = "str | tuple[str, str]"
+Item: TypeAlias = str | tuple[str, str]
 
 _ADDRESSES = (IPv4Address, IPv6Address, IPv4Interface, IPv6Interface, IPv4Network, IPv6Network)
 

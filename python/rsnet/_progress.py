@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 # Is given how many are done, and of how many.
-Progress: TypeAlias = "Callable[[int, int], object]"
+Progress: TypeAlias = Callable[[int, int], object]
 
 
 def shown(progress: bool | Progress | None, unit: str) -> Progress | None:

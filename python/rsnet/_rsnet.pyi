@@ -18,10 +18,17 @@ def numeric_addrinfo(
 __all__ = [
     "Datagram",
     "QueuedError",
+    "Reflector",
+    "Table",
+    "Targets",
     "gil_policy",
     "new_socket",
     "numeric_addrinfo",
     "socket",
+    "tcp_clients",
+    "tcp_info_names",
+    "tcp_info_values",
+    "udp_ping",
     "use_class",
     "use_file_class",
 ]

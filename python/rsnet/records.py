@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, overload
 
-from rsnet import _display, _rsnet, _writing
+from rsnet import _display, _plot, _rsnet, _writing
 
 __all__ = ["Records", "join"]
 
@@ -201,6 +201,30 @@ class Records(Sequence[Any]):
         1
         """
         return _imported("pyarrow").table(self._table)
+
+    def plot(self, kind: str | None = None, *, column: str | None = None, ax: Any = None) -> Any:
+        """Draw the records.
+
+        kind: 'time' (a column of times over the clock, by state), 'ecdf' (which share took no
+        longer), 'histogram', or 'states' (a cell for each address and port). Without it 'time' for
+        pings, 'states' for several ports of several hosts, and 'ecdf' for others. column: a column
+        of nanoseconds; without it the round-trip or connect time. ax: matplotlib axes to draw into;
+        new ones without it.
+
+        Returns the axes.
+
+        Raises ValueError for another kind or column, and for more than 2,000 hosts or ports in a
+        picture of states; ImportError without matplotlib.
+
+        Source: own.
+
+        >>> import rsnet
+        >>> with rsnet.reflector() as far_end:
+        ...     axes = rsnet.udp.ping(far_end.echo, count=5, interval=0.001).plot()
+        >>> axes.get_ylabel()
+        'rtt (ms)'
+        """
+        return _plot.plot(self, kind, column, ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the records to a file, in the format that its name ends with.
