@@ -2,6 +2,8 @@
 
 import socket
 import struct
+import threading
+import time
 
 import pytest
 
@@ -106,6 +108,50 @@ def test_no_connection_is_a_row_without_a_response(closed_port, silent_port):
     assert by_port[closed_port].state == "refused" and by_port[silent_port].state == "filtered"
     for row in found:
         assert (row.response, row.ending, row.total_ns, row.first_byte_ns) == (None,) * 4
+
+
+def test_a_handshake_that_takes_its_time():
+    """The usual case on a network, and not on loopback: the connection stands only later."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        filling = []
+        while True:
+            filling.append(socket.socket())
+            filling[-1].settimeout(0.2)
+            try:
+                filling[-1].connect(address)
+            except TimeoutError:
+                filling.pop().close()
+                break
+        answered = []
+
+        def answer():
+            # What waits is taken once the client has asked in vain: it asks again after a second.
+            while not told:
+                time.sleep(0.001)
+            while len(answered) < 2:
+                sock, _ = server.accept()
+                sock.settimeout(10)
+                if request := sock.recv(100):
+                    answered.append(request)
+                    sock.sendall(b"220 " + request)
+                sock.close()
+
+        for one in filling:
+            one.shutdown(socket.SHUT_WR)
+        told = []
+        thread = threading.Thread(target=answer)
+        thread.start()
+        targets = [address, ("127.0.0.1", address[1])]
+        settings = {"timeout": 10, "progress": lambda *how_far: told.append(how_far)}
+        (row,) = rsnet.tcp.exchange(targets, b"x" * 50, until=54, **settings)
+        (again,) = rsnet.tcp.exchange(targets, b"y" * 50, **settings)
+        thread.join()
+        for one in filling:
+            one.close()
+    assert (row.state, row.ending, row.response) == ("open", "complete", b"220 " + b"x" * 50)
+    assert row.connect_ns > 0.5e9 and row.total_ns > row.connect_ns
+    assert (again.response, again.ending) == (b"220 " + b"y" * 50, "complete")
 
 
 def test_hundreds_at_once(served):

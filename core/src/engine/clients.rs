@@ -115,6 +115,16 @@ struct Client {
     stage: Stage,
 }
 
+impl Client {
+    /// The handshake is completed: the dialogue begins.
+    fn begin_talk(&mut self, dialogue: &Dialogue, now_ns: u64) {
+        let connect_ns = now_ns - self.started_ns;
+        let end_ns = now_ns.saturating_add(nanoseconds(dialogue.timeout));
+        self.due_ns = due_ns(dialogue, now_ns, end_ns);
+        self.stage = Stage::Talking { connect_ns, end_ns, talk: Talk::default() };
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     Connecting,
@@ -408,9 +418,7 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
                 match sys::connect(fd, &SockAddr::from(peer)) {
                     Err(Errno(libc::EALREADY | libc::EINPROGRESS | libc::EINTR)) => {}
                     Ok(()) | Err(Errno(libc::EISCONN)) => {
-                        if let Some(client) = self.slots.take(slot, generation) {
-                            self.connected(client, now_ns);
-                        }
+                        self.connected_in_its_slot(slot, generation, now_ns, scratch);
                     }
                     Err(error) => {
                         if let Some(client) = self.slots.take(slot, generation) {
@@ -429,28 +437,46 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
             let row = row_of(client.job, client.started_ns, Errno(libc::ECONNREFUSED));
             return self.finish(client.job, row, None);
         }
-        let connect_ns = now_ns - client.started_ns;
         let Some(dialogue) = &self.plan.dialogue else {
+            let connect_ns = now_ns - client.started_ns;
             let row = Row { connect_ns, ..row_of(client.job, client.started_ns, Errno(0)) };
             return self.finish(client.job, row, None);
         };
-        let end_ns = now_ns.saturating_add(nanoseconds(dialogue.timeout));
-        let due_ns = due_ns(dialogue, now_ns, end_ns);
-        let stage = Stage::Talking { connect_ns, end_ns, talk: Talk::default() };
-        let mut client = Client { due_ns, stage, ..client };
-        // Most have room for a request; a response may be there as well.
-        self.begin_talk(&mut client);
+        let mut client = client;
+        let start = self.start;
+        // There is room for most requests. What comes is told once the socket is in the kernel's list.
+        let fd = client.socket.as_raw_fd();
+        client.begin_talk(dialogue, now_ns);
+        if let Stage::Talking { talk, .. } = &mut client.stage {
+            talk.begin(fd, dialogue, || nanoseconds(start.elapsed()));
+        }
         self.keep(client);
     }
 
-    fn begin_talk(&mut self, client: &mut Client) {
-        let (Some(dialogue), Stage::Talking { talk, .. }) =
-            (&self.plan.dialogue, &mut client.stage)
-        else {
-            return;
-        };
-        let start = self.start;
-        talk.begin(client.socket.as_raw_fd(), dialogue, || nanoseconds(start.elapsed()));
+    /// A client that is in the kernel's list already, which tells everything once: what there is to
+    /// do is done now.
+    fn connected_in_its_slot(
+        &mut self,
+        slot: usize,
+        generation: u32,
+        now_ns: u64,
+        scratch: &mut [u8],
+    ) {
+        let Some(client) = self.slots.get(slot, generation) else { return };
+        let finds_itself = is_connected_to_itself(client.socket.as_raw_fd(), client.job.peer);
+        match &self.plan.dialogue {
+            Some(dialogue) if !finds_itself => {
+                client.begin_talk(dialogue, now_ns);
+                let due = Due::Client { slot, generation };
+                self.dues.push(Reverse((client.due_ns, due)));
+                self.listen(slot, generation, scratch);
+            }
+            _ => {
+                if let Some(client) = self.slots.take(slot, generation) {
+                    self.connected(client, now_ns);
+                }
+            }
+        }
     }
 
     fn listen(&mut self, slot: usize, generation: u32, scratch: &mut [u8]) {
