@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::builder::{BinaryBuilder, Int16Builder, Int64Builder, StringBuilder};
 use arrow_array::types::{UInt8Type, UInt16Type};
 use arrow_array::{
-    ArrayRef, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array,
-    UInt16Array,
+    ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt8Array, UInt16Array, UInt32Array,
 };
 use rsnet_core::engine::hosts::Host;
 use rsnet_core::engine::rows::{self, Ending, More, NONE_NS, Row, Rows, Said, State};
@@ -29,12 +30,13 @@ pub enum Answers {
     Dialogues,
 }
 
-/// The rows in the order that they have.
+/// The rows in the order that they have; with a schedule, `every` so long.
 pub fn columns(
     targets: &Targets,
     rows: &Rows,
     start_ns: i64,
     answers: Answers,
+    every: Option<Duration>,
 ) -> Result<RecordBatch> {
     let mut asked = Asked::default();
     let mut found = Found::default();
@@ -49,6 +51,10 @@ pub fn columns(
         }
     }
     let mut columns = asked.finish();
+    let schedule = every.map(|every| schedule(targets, rows, every));
+    if let Some((sequence, _)) = &schedule {
+        columns.push(("sequence", Arc::clone(sequence), false));
+    }
     columns.push(("state", kinds(found.state, &State::NAMES)?, false));
     columns.push(("errno", Arc::new(found.errno.finish()), true));
     columns.push(("error", found.error.finish()?, true));
@@ -56,9 +62,26 @@ pub fn columns(
     columns.push(("connect_ns", Arc::new(found.connect_ns.finish()), true));
     columns.extend(said.finish(answers)?);
     let time = TimestampNanosecondArray::from(found.time).with_timezone("UTC");
+    if let Some((_, send_late_ns)) = schedule {
+        columns.push(("send_late_ns", send_late_ns, false));
+    }
     columns.push(("attempt", Arc::new(UInt8Array::from(found.attempt)), false));
     columns.push(("time", Arc::new(time), false));
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+/// The number of each row's round, and how late it began.
+fn schedule(targets: &Targets, rows: &Rows, every: Duration) -> (ArrayRef, ArrayRef) {
+    let every_ns = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+    let rows = rows.as_slice().iter();
+    let rounds = rows.clone().map(|row| targets.round_at(row.position));
+    let late_ns = rows.map(|row| {
+        let due_ns = every_ns.saturating_mul(targets.round_at(row.position));
+        i64::try_from(row.started_ns.saturating_sub(due_ns)).unwrap_or(i64::MAX)
+    });
+    let sequence =
+        UInt32Array::from_iter_values(rounds.map(|round| u32::try_from(round).unwrap_or(u32::MAX)));
+    (Arc::new(sequence), Arc::new(Int64Array::from_iter_values(late_ns)))
 }
 
 type Columns = Vec<(&'static str, ArrayRef, bool)>;

@@ -75,12 +75,14 @@ pub fn tcp_clients(
             }
         };
         let ended = clients::run(&part.targets, part.positions(), &plan, &mut rows, &mut watch);
-        rows.sort_by_key(|row| part.targets.number_at(row.position));
+        let targets = &part.targets;
+        rows.sort_by_key(|row| (targets.number_at(row.position), row.position));
         (ended, raised)
     });
     ended.map_err(Error::from)?;
-    let batch =
-        call::without_interpreter(py, || columns(&part.targets, &rows, started_ns, answers))?;
+    let batch = call::without_interpreter(py, || {
+        columns(&part.targets, &rows, started_ns, answers, plan.every)
+    })?;
     let table = Table::new(batch);
     let raised = match (&raised, &progress) {
         // The last word, so that a bar ends where it should.
@@ -121,6 +123,7 @@ fn plan(settings: &Bound<'_, PyDict>) -> PyResult<Plan> {
         concurrency: setting(settings, "concurrency")?.unwrap_or(1),
         rate: setting(settings, "rate")?,
         retries: setting(settings, "retries")?.unwrap_or(0),
+        every: seconds(settings, "every")?,
         dialogue: dialogue(settings)?,
         source: match source {
             Some(text) => match text.parse::<IpAddr>() {
@@ -157,7 +160,8 @@ fn dialogue(settings: &Bound<'_, PyDict>) -> PyResult<Option<Dialogue>> {
 fn part(given: &GivenTargets, settings: &Bound<'_, PyDict>) -> PyResult<Part> {
     let targets = given.settled(setting(settings, "seed")?.unwrap_or(0))?;
     let most: u64 = setting(settings, "most_targets")?.unwrap_or(u64::MAX);
-    let count = u64::try_from(targets.len()).unwrap_or(u64::MAX).min(most);
+    let rounds: u64 = setting(settings, "rounds")?.unwrap_or(1);
+    let count = u64::try_from(targets.len()).unwrap_or(u64::MAX).min(most).saturating_mul(rounds);
     let shards = setting(settings, "shards")?.unwrap_or(1);
     Ok(Part { targets, count, shard: setting(settings, "shard")?.unwrap_or(0), shards })
 }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rsnet._fan_out import Executor
     from rsnet._progress import Progress
 
-__all__ = ["exchange", "probe"]
+__all__ = ["exchange", "ping", "probe"]
 
 # Connections at a time, where descriptors allow it.
 _CONCURRENCY = 10_000
@@ -150,6 +150,57 @@ def exchange(
     }
     asked = _asking.Asked(targets, ports, exclude)
     return _ask("tcp.exchange", asked, settings, max_targets, seed, progress, executor, shards)
+
+
+def ping(
+    targets: Any,
+    ports: Any = None,
+    *,
+    count: int = 10,
+    interval: float = 1.0,
+    timeout: float = 1.0,
+    source_address: str | None = None,
+    interface: str | None = None,
+    progress: bool | Progress | None = None,
+) -> Records:
+    """Measure the time of a TCP handshake to one or more targets, again and again.
+
+    All targets are connected to in each round, and each connection is closed at once. Rounds begin
+    on a fixed schedule, whether or not those before have an answer: a stall cannot hide itself.
+
+    targets, ports, source_address, interface: as for `probe`. count: how many rounds, 1 to
+    2**32-1. interval: seconds from one round to the next. timeout: seconds a name's lookup and a
+    handshake may take each. progress: True for a bar, or a callable that is given (done, total).
+
+    Returns Records, a row for each target and round, in this order: address, name, port, sequence
+    (the round's number), state, errno, error, resolve_ns, connect_ns (from connect(2) to the
+    completed handshake), send_late_ns (how late it began), attempt, time. The states are those of
+    `probe`. A name is looked up once, in the first round. Ctrl-C gives the rows that are done.
+
+    Raises ValueError, TypeError and OSError as `probe` does.
+
+    Source: connect(2); RFC 9293 section 3.5.
+
+    >>> import rsnet
+    >>> with rsnet.create_server(("127.0.0.1", 0)) as server:
+    ...     times = rsnet.tcp.ping(server.getsockname(), count=3, interval=0.01)
+    >>> [(row.sequence, row.state) for row in times]
+    [(0, 'open'), (1, 'open'), (2, 'open')]
+    """
+    rounds = _asking.positive_integer("count", count)
+    if rounds >= 1 << 32:
+        raise ValueError(f"count is below 2**32, not {rounds}")
+    settings = {
+        "timeout": _asking.positive("timeout", timeout),
+        "concurrency": _CONCURRENCY,
+        "rate": None,
+        "every": _asking.positive("interval", interval),
+        "rounds": rounds,
+        "source": source_address,
+        "interface": interface,
+    }
+    asked = _asking.Asked(targets, ports, ())
+    return _ask("tcp.ping", asked, settings, None, 0, progress, None, None)
 
 
 def _until(until: bytes | int | float | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ use crate::sys::{self, LookupError};
 use super::dialogue::{Dialogue, Next, SCRATCH_BYTES, Talk, Until};
 use super::hosts::Host;
 use super::names::{Answer, Looked, Names};
-use super::pace::{Pace, RaisedLimit, Room};
+use super::pace::{Pace, PreciseTimers, RaisedLimit, Room};
 use super::rows::{self, Ending, More, NONE_NS, Row, Rows, Said, State, Tally};
 use super::slots::{Slots, slot_of, token_of};
 use super::targets::Targets;
@@ -36,6 +36,9 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// How many more times a target is asked that has not answered in time.
     pub retries: u8,
+    /// Asks all targets again and again: from the beginning of a round to that of the next. Without
+    /// it they are asked as soon as may be.
+    pub every: Option<Duration>,
     /// What is said on a connection that stands.
     pub dialogue: Option<Dialogue>,
     /// The address to connect from.
@@ -71,6 +74,7 @@ pub fn run(
     watch: &mut dyn FnMut(Tally) -> ControlFlow<()>,
 ) -> Result<()> {
     let _raised = RaisedLimit::to_hold(plan.concurrency);
+    let _precise = plan.every.map(|_| PreciseTimers::new());
     let mut events = Events::with_capacity(EVENTS);
     let mut scratch = vec![0; SCRATCH_BYTES];
     let mut clients = Clients::new(targets, positions, plan, rows)?;
@@ -158,7 +162,7 @@ struct Clients<'a, P> {
     names: Names<Attempt>,
     /// Jobs that something was missing for, or that are tried again, or whose names are known now.
     again: VecDeque<Job>,
-    are_positions_left: bool,
+    next_position: Option<u64>,
     dues: BinaryHeap<Reverse<(u64, Due)>>,
     pace: Pace,
     room: Room,
@@ -166,7 +170,13 @@ struct Clients<'a, P> {
 }
 
 impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
-    fn new(targets: &'a Targets, positions: P, plan: &'a Plan, rows: &'a mut Rows) -> Result<Self> {
+    fn new(
+        targets: &'a Targets,
+        mut positions: P,
+        plan: &'a Plan,
+        rows: &'a mut Rows,
+    ) -> Result<Self> {
+        let next_position = positions.next();
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), NAMES)?);
         Ok(Self {
@@ -179,7 +189,7 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
             slots: Slots::default(),
             names: Names::new(waker),
             again: VecDeque::new(),
-            are_positions_left: true,
+            next_position,
             dues: BinaryHeap::new(),
             pace: Pace::new(plan.rate),
             room: Room::new(plan.concurrency),
@@ -192,7 +202,7 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
     }
 
     fn is_done(&self) -> bool {
-        !self.are_positions_left
+        self.next_position.is_none()
             && self.again.is_empty()
             && self.slots.is_empty()
             && self.names.waiting() == 0
@@ -217,20 +227,29 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
         if let Err(wait) = self.room.for_one_more(open, now_ns) {
             return Started::NotYet(wait);
         }
-        if self.again.is_empty() && !self.are_positions_left {
-            return Started::NotYet(None);
+        if self.again.is_empty() {
+            let Some(position) = self.next_position else { return Started::NotYet(None) };
+            if let Some(wait_ns) = self.due_ns(position).checked_sub(now_ns).filter(|&ns| ns > 0) {
+                return Started::NotYet(Some(Duration::from_nanos(wait_ns)));
+            }
         }
         if let Err(wait) = self.pace.take(now_ns) {
             return Started::NotYet(Some(wait));
         }
         if let Some(job) = self.again.pop_front() {
             self.connect(job);
-        } else if let Some(position) = self.positions.next() {
+        } else if let Some(position) = self.next_position.take() {
             self.ask(position);
-        } else {
-            self.are_positions_left = false;
+            self.next_position = self.positions.next();
         }
         Started::Yes
+    }
+
+    /// When the target at this position is to be asked.
+    fn due_ns(&self, position: u64) -> u64 {
+        self.plan
+            .every
+            .map_or(0, |every| nanoseconds(every).saturating_mul(self.targets.round_at(position)))
     }
 
     fn ask(&mut self, position: u64) {
@@ -380,7 +399,7 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
         let due_ns = self.dues.peek().map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns);
         let left = Duration::from_nanos(due_ns.min(next_look_ns).saturating_sub(now_ns));
         let timeout = wait.map_or(left, |wait| wait.min(left));
-        match self.poll.poll(events, Some(timeout)) {
+        match self.polled(events, timeout) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 return Err(error.into());
             }
@@ -396,6 +415,15 @@ impl<'a, P: Iterator<Item = u64>> Clients<'a, P> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for events. mio counts in milliseconds, which is too coarse for a schedule.
+    fn polled(&mut self, events: &mut Events, timeout: Duration) -> std::io::Result<()> {
+        if self.plan.every.is_none() || timeout.is_zero() {
+            return self.poll.poll(events, Some(timeout));
+        }
+        let _ = sys::poll(self.poll.as_raw_fd(), libc::POLLIN, Some(timeout));
+        self.poll.poll(events, Some(Duration::ZERO))
     }
 
     fn look_at_names(&mut self) {

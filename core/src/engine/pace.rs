@@ -145,6 +145,34 @@ impl Drop for RaisedLimit {
     }
 }
 
+/// Timers of this thread as exact as the kernel can, for as long as this lives: they are 50 us late
+/// otherwise, so that the kernel can wake several threads at once.
+#[derive(Debug)]
+pub struct PreciseTimers(Option<u64>);
+
+impl Default for PreciseTimers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PreciseTimers {
+    /// Makes them so.
+    #[must_use]
+    pub fn new() -> Self {
+        let before = sys::timer_slack_ns().ok();
+        Self(before.filter(|_| sys::set_timer_slack_ns(1).is_ok()))
+    }
+}
+
+impl Drop for PreciseTimers {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            let _ = sys::set_timer_slack_ns(before);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,8 @@ use crate::sockaddr::AddressBuffer;
 use crate::stamp::{self, Reply};
 use crate::sys::{self, ReadableMemory, WritableMemory};
 
+use super::pace::PreciseTimers;
+
 /// How probes are to be sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -300,25 +302,6 @@ fn exponential_ns(random: &mut u64, mean_ns: u64) -> u64 {
     let factor = (-share.ln()).clamp(0.0, 100.0);
     let ns = Duration::from_nanos(mean_ns).mul_f64(factor);
     nanoseconds(ns)
-}
-
-/// Timers of this thread as exact as the kernel can, for as long as this lives: they are 50 us late
-/// otherwise, so that the kernel can wake several threads at once.
-struct PreciseTimers(Option<u64>);
-
-impl PreciseTimers {
-    fn new() -> Self {
-        let before = sys::timer_slack_ns().ok();
-        Self(before.filter(|_| sys::set_timer_slack_ns(1).is_ok()))
-    }
-}
-
-impl Drop for PreciseTimers {
-    fn drop(&mut self) {
-        if let Some(before) = self.0 {
-            let _ = sys::set_timer_slack_ns(before);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -320,10 +320,18 @@ impl Targets {
         self.len == 0
     }
 
-    /// The number of the target that comes at this position.
+    /// The number of the target that comes at this position. Behind the last one the order begins anew:
+    /// a second round.
     #[must_use]
     pub fn number_at(&self, position: u64) -> u128 {
-        self.order.at(u128::from(position))
+        self.order.at(u128::from(position).checked_rem(self.len).unwrap_or(0))
+    }
+
+    /// Which round this position is in, from 0.
+    #[must_use]
+    pub fn round_at(&self, position: u64) -> u64 {
+        let round = u128::from(position).checked_div(self.len).unwrap_or(0);
+        u64::try_from(round).unwrap_or(u64::MAX)
     }
 
     /// The target with this number: hosts in order, and for each of them its ports.
@@ -431,6 +439,15 @@ mod tests {
             let error = Wanted::default().add(item).unwrap_err();
             assert!(error.why.contains(why), "{item:?}: {error:?}");
         }
+    }
+
+    #[test]
+    fn rounds() {
+        let targets = wanted(&["10.0.0.1-3"], "80");
+        let numbers: Vec<u128> = (0..6).map(|position| targets.number_at(position)).collect();
+        assert_eq!(numbers[..3], numbers[3..]);
+        let rounds: Vec<u64> = (0..7).map(|position| targets.round_at(position)).collect();
+        assert_eq!(rounds, [0, 0, 0, 1, 1, 1, 2]);
     }
 
     #[test]
