@@ -41,6 +41,8 @@ pub struct Reflector {
     counts: Arc<Counts>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
+    /// Whose thread it is: a forked child has none, and shares the waker.
+    process: libc::pid_t,
 }
 
 const STOP: Token = Token(0);
@@ -83,7 +85,14 @@ impl Reflector {
         };
         let builder = thread::Builder::new().name("rsnet-reflector".into());
         let thread = builder.spawn(move || answering.run(poll, &echo, &stamp))?;
-        Ok(Self { echo: addresses.0, stamp: addresses.1, counts, waker, thread: Some(thread) })
+        Ok(Self {
+            echo: addresses.0,
+            stamp: addresses.1,
+            counts,
+            waker,
+            thread: Some(thread),
+            process: sys::getpid(),
+        })
     }
 
     /// Where UDP is echoed.
@@ -107,6 +116,9 @@ impl Reflector {
 
 impl Drop for Reflector {
     fn drop(&mut self) {
+        if self.process != sys::getpid() {
+            return;
+        }
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -1,4 +1,4 @@
-"""`python -m rsnet`: the command line."""
+"""`python -m rsnet`, and `rsnet` for short: the command line."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def main(arguments: list[str]) -> int:
     module, function = COMMANDS[arguments[0]]
     code: int = getattr(import_module(module), function)(arguments[1:])
     return code
+
+
+def console() -> int:
+    """The program `rsnet`."""
+    return main(sys.argv[1:])
 
 
 def _version() -> str:

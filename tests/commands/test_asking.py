@@ -137,6 +137,12 @@ def test_help_has_examples(name):
     assert done.returncode == 0 and f"python -m rsnet {name} " in done.stdout.split("examples:")[1]
 
 
+def test_the_program_is_called_rsnet():
+    program = Path(sys.executable).with_name("rsnet")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "rsnet")
+
+
 def test_who_reads_no_further_is_no_error():
     done = subprocess.run(
         f"{sys.executable} -m rsnet probe 127.0.0.1 -p 20001-25000 --json | head -1",

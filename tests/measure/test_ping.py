@@ -366,6 +366,29 @@ def test_stop_frees_the_ports():
     assert reflector.counts()["received"] == 0
 
 
+FORKED = """
+import os, rsnet
+with rsnet.reflector() as reflector:
+    child = os.fork()
+    if not child:
+        reflector.stop()
+        os._exit(7)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code, rsnet.udp.ping(reflector.echo, count=3, interval=0.001).totals["received"])
+"""
+
+
+def test_a_child_does_not_stop_its_parents():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED],
+        capture_output=True,
+        env={"PYTHONPATH": PACKAGES},
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "7 3\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
