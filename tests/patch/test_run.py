@@ -1,7 +1,6 @@
 """`python -m rsnet run`: the program's exit code, output and surroundings are those of `python`."""
 
 import os
-import signal
 import subprocess
 import sys
 import zipfile
@@ -134,20 +133,6 @@ def test_the_program_s_own_sitecustomize(tmp_path):
     command = [sys.executable, "-m", "rsnet", "run", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.stdout == f"True {tmp_path}/sitecustomize.py\n"
-
-
-def test_ctrl_c_ends_it_as_it_ends_python():
-    code = "import signal, socket\nprint(1, flush=True)\na, b = socket.socketpair()\na.recv(1)"
-    command = [sys.executable, "-m", "rsnet", "run", "-c", code]
-    environment = {**os.environ, "PYTHONPATH": PACKAGES}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    ) as program:
-        program.stdout.readline()
-        program.send_signal(signal.SIGINT)
-        _, errors = program.communicate()
-    assert program.returncode == -signal.SIGINT
-    assert errors.strip().endswith(b"KeyboardInterrupt") and b"rsnet" not in errors
 
 
 @pytest.mark.parametrize(

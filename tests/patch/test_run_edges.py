@@ -235,13 +235,15 @@ def until_in_call(program):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_during_recv_ends_it_as_it_ends_python(tmp_path, number):
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_signal_during_recv_ends_it_as_it_ends_python(tmp_path, number, is_file):
     script = tmp_path / "script.py"
     script.write_text(dedent(INTERRUPTED))
+    program_text = [script] if is_file else ["-c", dedent(INTERRUPTED)]
     outcomes = []
     for command in ([sys.executable], [sys.executable, "-m", "rsnet", "run"]):
         with subprocess.Popen(
-            [*command, script],
+            [*command, *program_text],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES},
