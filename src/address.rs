@@ -4,6 +4,7 @@ use std::ffi::{CString, c_int};
 use std::net::{IpAddr, Ipv4Addr};
 
 use pyo3::exceptions::PyOverflowError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyString, PyTuple};
 use rsnet_core::resolver;
@@ -279,7 +280,7 @@ fn host_text(text: &Bound<'_, PyString>) -> Result<Vec<u8>> {
     if text.len()? > IDNA_CHARACTERS {
         return Err(refused());
     }
-    let encoded = text.call_method1("encode", ("idna",)).map_err(|_| refused())?;
+    let encoded = text.call_method1(intern!(text.py(), "encode"), ("idna",)).map_err(|_| refused())?;
     Ok(encoded.cast::<PyBytes>().map_err(|_| refused())?.as_bytes().to_vec())
 }
 

@@ -8,6 +8,7 @@ use pyo3::exceptions::{
     PyRuntimeWarning, PySystemError, PyTimeoutError, PyTypeError, PyValueError,
 };
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -124,7 +125,7 @@ pub fn noted(py: Python<'_>, error: Error, note: impl FnOnce() -> String) -> Err
     let exception = PyErr::from(error);
     let value = exception.value(py);
     // A note that cannot be added (no memory) must not hide the error itself.
-    let _ = value.call_method1("add_note", (note(),));
+    let _ = value.call_method1(intern!(py, "add_note"), (note(),));
     Error::Raised(exception)
 }
 
@@ -135,7 +136,7 @@ pub fn sent_in_part(py: Python<'_>, error: Error, sent: usize, of: usize) -> Err
     let exception = PyErr::from(noted(py, error, note));
     let value = exception.value(py);
     if value.is_instance_of::<PyOSError>() {
-        let _ = value.setattr("bytes_sent", sent);
+        let _ = value.setattr(intern!(py, "bytes_sent"), sent);
     }
     Error::Raised(exception)
 }
@@ -173,9 +174,9 @@ fn raise(py: Python<'_>, error: PyErr) -> *mut ffi::PyObject {
 pub fn messages_sent(py: Python<'_>, error: Error, sent: usize, note: String) -> Error {
     let exception = PyErr::from(error);
     let value = exception.value(py);
-    let _ = value.call_method1("add_note", (note,));
+    let _ = value.call_method1(intern!(py, "add_note"), (note,));
     if value.is_instance_of::<PyOSError>() {
-        let _ = value.setattr("messages_sent", sent);
+        let _ = value.setattr(intern!(py, "messages_sent"), sent);
     }
     Error::Raised(exception)
 }

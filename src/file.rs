@@ -45,7 +45,7 @@ fn plain_socket<'py>(
 
 fn by_python<'py>(
     file: File<'_, 'py>,
-    method: &str,
+    method: &Bound<'py, PyString>,
     argument: &Bound<'py, PyAny>,
 ) -> Returned<'py> {
     let py = file.py();
@@ -73,7 +73,7 @@ pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returne
         Some(socket) if !file.getattr(timed_out)?.is_truthy()? => {
             let Ok(memory) = Buffer::writable(buffer) else {
                 // The error is the interpreter's own argument parser's.
-                return by_python(file, "readinto", buffer);
+                return by_python(file, intern!(file.py(), "readinto"), buffer);
             };
             let received = unless_blocked(py, transfer::receive_into(&socket, &memory));
             if received.as_ref().is_err_and(|error| error.is_instance_of::<PyTimeoutError>(py)) {
@@ -82,7 +82,7 @@ pub fn readinto<'py>(file: File<'_, 'py>, buffer: &Bound<'py, PyAny>) -> Returne
             }
             received
         }
-        _ => by_python(file, "readinto", buffer),
+        _ => by_python(file, intern!(file.py(), "readinto"), buffer),
     }
 }
 
@@ -93,8 +93,8 @@ pub fn write<'py>(file: File<'_, 'py>, data: &Bound<'py, PyAny>) -> Returned<'py
     match plain_socket(file, intern!(py, "_writing"), Method::Send)? {
         Some(socket) => match Buffer::readable(data) {
             Ok(memory) => unless_blocked(py, transfer::send_some(&socket, &memory)),
-            Err(_) => by_python(file, "write", data),
+            Err(_) => by_python(file, intern!(file.py(), "write"), data),
         },
-        None => by_python(file, "write", data),
+        None => by_python(file, intern!(file.py(), "write"), data),
     }
 }

@@ -4,9 +4,10 @@ use std::ffi::c_int;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyOSError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
 use rsnet_core::sys::{self, ReadableMemory};
 
 use crate::arguments::{self, Arguments, OptionValue};
@@ -59,17 +60,21 @@ pub fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
 /// no descriptor: its errors and its rounding are the interpreter's.
 #[cold]
 fn unusual_timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
-    let judge = judge_of(argument, "settimeout")?;
-    let seconds: Option<f64> = judge.call_method0("gettimeout")?.extract()?;
+    let judge = judge_of(argument, intern!(argument.py(), "settimeout"))?;
+    let seconds: Option<f64> = judge.call_method0(intern!(argument.py(), "gettimeout"))?.extract()?;
     #[allow(clippy::cast_possible_truncation, reason = "the judge took it: it fits, or saturates")]
     Ok(seconds.map_or(-1, |seconds| (seconds * 1e9).ceil() as i64))
 }
 
 /// An object of the standard class that has taken the argument of `method`, or its error.
-fn judge_of<'py>(argument: &Bound<'py, PyAny>, method: &str) -> Result<Bound<'py, PyAny>> {
+fn judge_of<'py>(
+    argument: &Bound<'py, PyAny>,
+    method: &Bound<'py, PyString>,
+) -> Result<Bound<'py, PyAny>> {
     let py = argument.py();
-    let class = py.import("_socket")?.getattr("socket")?;
-    let judge = class.call_method1("__new__", (&class,))?;
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = CLASS.import(py, "_socket", "socket")?;
+    let judge = class.call_method1(intern!(py, "__new__"), (class,))?;
     match judge.call_method1(method, (argument,)) {
         // The argument is accepted; that there is no descriptor to set anything on is no matter. An
         // error of the judge's own has not passed through any Python code.
@@ -85,8 +90,8 @@ fn judge_of<'py>(argument: &Bound<'py, PyAny>, method: &str) -> Result<Bound<'py
 /// versions of Python.
 #[cold]
 fn unusual_flag(argument: &Bound<'_, PyAny>) -> Result<bool> {
-    let judge = judge_of(argument, "setblocking")?;
-    Ok(judge.call_method0("getblocking")?.is_truthy()?)
+    let judge = judge_of(argument, intern!(argument.py(), "setblocking"))?;
+    Ok(judge.call_method0(intern!(argument.py(), "getblocking"))?.is_truthy()?)
 }
 
 /// The process's default timeout, which the standard module keeps: it is one for both.

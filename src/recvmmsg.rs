@@ -6,6 +6,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView};
 use rsnet_core::errno::Errno;
@@ -371,7 +372,7 @@ fn receive_into<'py>(
         timeout = Timeout::NonBlock;
     }
     let lengths = PyMemoryView::from(PyBytes::new(py, &lengths).as_any())?;
-    let lengths = lengths.call_method1("cast", ("I",))?;
+    let lengths = lengths.call_method1(intern!(py, "cast"), ("I",))?;
     Ok((lengths, addresses).into_pyobject(py)?.into_any())
 }
 
