@@ -280,7 +280,8 @@ fn host_text(text: &Bound<'_, PyString>) -> Result<Vec<u8>> {
     if text.len()? > IDNA_CHARACTERS {
         return Err(refused());
     }
-    let encoded = text.call_method1(intern!(text.py(), "encode"), ("idna",)).map_err(|_| refused())?;
+    let encoded =
+        text.call_method1(intern!(text.py(), "encode"), ("idna",)).map_err(|_| refused())?;
     Ok(encoded.cast::<PyBytes>().map_err(|_| refused())?.as_bytes().to_vec())
 }
 

@@ -274,9 +274,9 @@ impl<'a> Progress<'a> {
             && self.socket.short_waits_pay();
         match result {
             Err(error) if error.would_block() && waits_shortly => {
-                let came = sys::poll(fd, libc::POLLIN, Some(gil::SHORT_WAIT)) == Ok(true);
-                self.socket.waited_shortly(came);
-                if came { op(fd, libc::MSG_DONTWAIT) } else { Err(error) }
+                let result = gil::try_shortly(|| op(fd, libc::MSG_DONTWAIT));
+                self.socket.waited_shortly(!matches!(result, Err(error) if error.would_block()));
+                result
             }
             other => other,
         }

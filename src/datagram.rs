@@ -68,9 +68,20 @@ pub struct Maker<'py> {
 #[derive(Clone, Copy)]
 pub struct About<'a> {
     pub flags: c_int,
-    /// The sender's address as the kernel wrote it.
-    pub name: &'a [u8],
-    pub details: Option<&'a Arc<Details>>,
+    /// The sender's address as the header has it.
+    name: [u8; NAME_BYTES],
+    details: Option<&'a Arc<Details>>,
+}
+
+impl<'a> About<'a> {
+    /// `name` is the sender's address as the kernel wrote it.
+    pub fn new(flags: c_int, name: &[u8], details: Option<&'a Arc<Details>>) -> Self {
+        let mut kept = [0; NAME_BYTES];
+        if fits_header(name) {
+            kept[..name.len()].copy_from_slice(name);
+        }
+        Self { flags, name: kept, details }
+    }
 }
 
 impl<'py> Maker<'py> {
@@ -79,13 +90,9 @@ impl<'py> Maker<'py> {
     }
 
     /// A datagram with a copy of `data`.
-    pub fn make(&self, data: &[u8], about: About<'_>) -> Result<Bound<'py, PyAny>> {
+    pub fn make(&self, data: &[u8], about: &About<'_>) -> Result<Bound<'py, PyAny>> {
         let len = ffi::Py_ssize_t::try_from(data.len()).map_err(|_| Error::Memory)?;
         let size = size_of::<Header>().checked_add(data.len()).ok_or(Error::Memory)?;
-        let mut name = [0; NAME_BYTES];
-        if fits_header(about.name) {
-            name[..about.name.len()].copy_from_slice(about.name);
-        }
         let details =
             about.details.map_or(ptr::null(), |details| Arc::into_raw(Arc::clone(details)));
         // SAFETY: the memory is `size` bytes from Python's object allocator, aligned for any object:
@@ -100,7 +107,7 @@ impl<'py> Maker<'py> {
             }
             (&raw mut (*header).details).write(details);
             (&raw mut (*header).flags).write(about.flags);
-            (&raw mut (*header).name).write(name);
+            (&raw mut (*header).name).write(about.name);
             let payload = header.add(1).cast::<u8>();
             ptr::copy_nonoverlapping(data.as_ptr(), payload, data.len());
             let object = ffi::PyObject_InitVar(header.cast(), self.class.as_type_ptr(), len);

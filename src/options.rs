@@ -61,7 +61,8 @@ pub fn timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
 #[cold]
 fn unusual_timeout_ns(argument: &Bound<'_, PyAny>) -> Result<i64> {
     let judge = judge_of(argument, intern!(argument.py(), "settimeout"))?;
-    let seconds: Option<f64> = judge.call_method0(intern!(argument.py(), "gettimeout"))?.extract()?;
+    let seconds: Option<f64> =
+        judge.call_method0(intern!(argument.py(), "gettimeout"))?.extract()?;
     #[allow(clippy::cast_possible_truncation, reason = "the judge took it: it fits, or saturates")]
     Ok(seconds.map_or(-1, |seconds| (seconds * 1e9).ceil() as i64))
 }

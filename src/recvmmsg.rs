@@ -219,37 +219,38 @@ fn make<'py>(
     arrived: &Arrived<'_>,
     datagrams: &mut Vec<Bound<'py, PyAny>>,
 ) -> Result<()> {
-    let details = details(request, arrived);
-    let mut about = About { flags: arrived.flags, name: arrived.name, details: details.as_ref() };
-    let joined = details.as_ref().and_then(|details| details.metadata.segment_bytes);
+    let mut metadata = Metadata::from_control(arrived.control);
+    let joined = metadata.segment_bytes.take();
+    let details = details(request, arrived, metadata);
+    let mut about = About::new(arrived.flags, arrived.name, details.as_ref());
     match joined {
         Some(segment) if segment > 0 && request.joined => {
             for data in arrived.data.chunks(segment) {
                 let kept = data.get(..request.bufsize).unwrap_or(data);
                 about.flags =
                     arrived.flags | if kept.len() < data.len() { libc::MSG_TRUNC } else { 0 };
-                datagrams.push(maker.make(kept, about)?);
+                datagrams.push(maker.make(kept, &about)?);
             }
         }
         _ => {
             let kept = arrived.data.get(..request.bufsize).unwrap_or(arrived.data);
             about.flags |= if kept.len() < arrived.data.len() { libc::MSG_TRUNC } else { 0 };
-            datagrams.push(maker.make(kept, about)?);
+            datagrams.push(maker.make(kept, &about)?);
         }
     }
     Ok(())
 }
 
-fn details(request: &Request, arrived: &Arrived<'_>) -> Option<Arc<Details>> {
-    let long = !fits_header(arrived.name);
-    if arrived.control.is_empty() && !long {
+/// What there is to say beyond the header; `None` if there is nothing, so that datagrams that came
+/// joined share nothing that each of them must count.
+fn details(request: &Request, arrived: &Arrived<'_>, metadata: Metadata) -> Option<Arc<Details>> {
+    let control = if request.ancbufsize > 0 { arrived.control } else { &[] };
+    let long_name = if fits_header(arrived.name) { &[] } else { arrived.name };
+    if metadata == Metadata::default() && control.is_empty() && long_name.is_empty() {
         return None;
     }
-    Some(Arc::new(Details {
-        metadata: Metadata::from_control(arrived.control),
-        control: if request.ancbufsize > 0 { arrived.control.to_vec() } else { Vec::new() },
-        long_name: if long { arrived.name.to_vec() } else { Vec::new() },
-    }))
+    let (control, long_name) = (control.to_vec(), long_name.to_vec());
+    Some(Arc::new(Details { metadata, control, long_name }))
 }
 
 pub const INTO_DOC: &CStr =

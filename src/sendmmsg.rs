@@ -69,7 +69,14 @@ impl<'py> Batch<'py> {
         };
         if let Ok(list) = messages.cast_exact::<PyList>() {
             for message in list.iter() {
-                batch.add(this, message)?;
+                // What most batches are made of, and what cannot fail.
+                match message.cast_into_exact::<PyBytes>() {
+                    Ok(bytes) => {
+                        let data = batch.hold_bytes(bytes);
+                        batch.outgoing.push(data, None);
+                    }
+                    Err(other) => batch.add(this, other.into_inner())?,
+                }
             }
             return Ok(batch);
         }
@@ -114,12 +121,7 @@ impl<'py> Batch<'py> {
     /// Keeps what has the memory until the batch is gone.
     fn hold(&mut self, data: Bound<'py, PyAny>) -> Result<ReadableMemory> {
         match data.cast_into_exact::<PyBytes>() {
-            Ok(bytes) => {
-                let slice = bytes.as_bytes();
-                let memory = ReadableMemory { start: slice.as_ptr(), len: slice.len() };
-                self.bytes.push(bytes);
-                Ok(memory)
-            }
+            Ok(bytes) => Ok(self.hold_bytes(bytes)),
             Err(other) => {
                 let buffer = Buffer::readable(&other.into_inner())?;
                 let memory = buffer.memory();
@@ -127,6 +129,14 @@ impl<'py> Batch<'py> {
                 Ok(memory)
             }
         }
+    }
+
+    #[inline]
+    fn hold_bytes(&mut self, bytes: Bound<'py, PyBytes>) -> ReadableMemory {
+        let slice = bytes.as_bytes();
+        let memory = ReadableMemory { start: slice.as_ptr(), len: slice.len() };
+        self.bytes.push(bytes);
+        memory
     }
 
     fn address(&mut self, this: This<'_, 'py>, given: Bound<'py, PyAny>) -> Result<Option<u32>> {
