@@ -50,8 +50,7 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
         Address::None => py.None().into_bound(py),
         Address::V4(address) => last::received(py, *address, || {
             let mut room = [0; 15];
-            let host = PyString::new(py, ipv4_text(*address.ip(), &mut room));
-            Ok((host, address.port()).into_pyobject(py)?)
+            PyString::new(py, ipv4_text(*address.ip(), &mut room)).into_any()
         })?,
         Address::V6(address) => {
             let host = sys::inet6_ntop(&address.ip().octets());
@@ -109,21 +108,34 @@ mod last {
         static GIVEN: RefCell<Option<(Py<PyTuple>, SockAddr)>> = const { RefCell::new(None) };
     }
 
-    /// The tuple for an address: the last one if it is the same again.
+    /// What the last address has in common with this one.
+    enum Again<'py> {
+        All(Bound<'py, PyTuple>),
+        Host(Bound<'py, PyAny>),
+        Nothing,
+    }
+
+    /// The tuple for an address: the last one if it is the same again, with the last one's host if
+    /// that is (a server's clients are often of one machine).
     pub fn received<'py>(
         py: Python<'py>,
         address: SocketAddrV4,
-        make: impl FnOnce() -> Result<Bound<'py, PyTuple>>,
+        text_of_host: impl FnOnce() -> Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>> {
-        // A thread whose destructors run remembers nothing.
         let again = RECEIVED.try_with(|last| match &*last.borrow() {
-            Some((known, tuple)) if *known == address => Some(tuple.bind(py).clone()),
-            _ => None,
+            Some((known, tuple)) if *known == address => Again::All(tuple.bind(py).clone()),
+            Some((known, tuple)) if known.ip() == address.ip() => {
+                tuple.bind(py).get_item(0).map_or(Again::Nothing, Again::Host)
+            }
+            _ => Again::Nothing,
         });
-        if let Ok(Some(tuple)) = again {
-            return Ok(tuple.into_any());
-        }
-        let tuple = make()?;
+        // A thread whose destructors run remembers nothing.
+        let host = match again.unwrap_or(Again::Nothing) {
+            Again::All(tuple) => return Ok(tuple.into_any()),
+            Again::Host(host) => host,
+            Again::Nothing => text_of_host(),
+        };
+        let tuple = (host, address.port()).into_pyobject(py)?;
         let entry = (address, tuple.clone().unbind());
         if let Ok(Some((_, former))) = RECEIVED.try_with(|last| last.replace(Some(entry))) {
             release(py, former);

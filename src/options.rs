@@ -72,8 +72,8 @@ fn judge_of<'py>(
     argument: &Bound<'py, PyAny>,
     method: &Bound<'py, PyString>,
 ) -> Result<Bound<'py, PyAny>> {
-    let py = argument.py();
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = argument.py();
     let class = CLASS.import(py, "_socket", "socket")?;
     let judge = class.call_method1(intern!(py, "__new__"), (class,))?;
     match judge.call_method1(method, (argument,)) {
