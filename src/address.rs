@@ -1,7 +1,7 @@
 //! Addresses between Python's tuples, strings and bytes, and the kernel's structures.
 
 use std::ffi::{CString, c_int};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::intern;
@@ -50,7 +50,7 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
         Address::None => py.None().into_bound(py),
         Address::V4(address) => last::received(py, *address, || {
             let mut room = [0; 15];
-            PyString::new(py, ipv4_text(*address.ip(), &mut room)).into_any()
+            PyString::new(py, sockaddr::ipv4_text(*address.ip(), &mut room)).into_any()
         })?,
         Address::V6(address) => {
             let host = sys::inet6_ntop(&address.ip().octets());
@@ -65,30 +65,6 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> Result<Bound<'py, P
         }
     };
     Ok(object)
-}
-
-/// Dotted quad without the formatter's detours.
-fn ipv4_text(address: Ipv4Addr, room: &mut [u8; 15]) -> &str {
-    let mut len = 0;
-    let mut push = |byte| {
-        if let Some(place) = room.get_mut(len) {
-            *place = byte;
-        }
-        len += 1;
-    };
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            push(b'.');
-        }
-        if octet >= 100 {
-            push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            push(b'0' + octet / 10 % 10);
-        }
-        push(b'0' + octet % 10);
-    }
-    room.get(..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
 /// Programs mostly talk to the address that they talked to last. Each thread remembers one in each

@@ -1,6 +1,6 @@
 //! The rows of a run of TCP clients as columns.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use rsnet_core::engine::rows::{self, Ending, More, NONE_NS, Row, Rows, Said, Sta
 use rsnet_core::engine::targets::{Target, Targets};
 use rsnet_core::errno::Errno;
 use rsnet_core::resolver::HostError;
-use rsnet_core::sys;
+use rsnet_core::sockaddr;
+use rsnet_core::sys::{self, LookupError};
 
 use crate::errors::Result;
 
@@ -92,13 +93,18 @@ struct Asked {
     address: StringBuilder,
     name: StringBuilder,
     port: Vec<u16>,
+    /// Hosts come in order, each with all its ports.
+    last: (Option<IpAddr>, String),
 }
 
 impl Asked {
     fn push(&mut self, target: Target<'_>, more: Option<&More>) {
         match target.host {
             Host::Address(ip) => {
-                self.address.append_value(ip.to_string());
+                if self.last.0 != Some(ip) {
+                    self.last = (Some(ip), text(ip));
+                }
+                self.address.append_value(&self.last.1);
                 self.name.append_null();
             }
             Host::Name(text) => {
@@ -118,13 +124,20 @@ impl Asked {
     }
 }
 
+fn text(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => sockaddr::ipv4_text(address, &mut [0; 15]).to_owned(),
+        IpAddr::V6(address) => address.to_string(),
+    }
+}
+
 /// An address with its scope, without a port.
 fn shown(address: SocketAddr) -> String {
     match address {
         SocketAddr::V6(address) if address.scope_id() != 0 => {
             format!("{}%{}", address.ip(), address.scope_id())
         }
-        address => address.ip().to_string(),
+        address => text(address.ip()),
     }
 }
 
@@ -144,7 +157,11 @@ impl Found {
     fn push(&mut self, row: &Row, more: Option<&More>, start_ns: i64) {
         self.state.push(Some(row.state as u8));
         self.errno.append_option((row.errno != 0).then_some(row.errno));
-        self.error.push(error_text(row, more));
+        match more.and_then(|more| more.answer).map(|answer| answer.found) {
+            Some(Err(error)) => self.error.push(Some(resolver_text(error))),
+            _ if row.errno == 0 => self.error.push(None),
+            _ => self.error.push_errno(Errno(row.errno.into())),
+        }
         let answer = more.and_then(|more| more.answer);
         self.resolve_ns.append_option(answer.and_then(|answer| or_null(answer.resolve_ns)));
         self.connect_ns.append_option(or_null(row.connect_ns));
@@ -194,19 +211,33 @@ impl Dialogues {
 pub struct Texts {
     keys: Vec<Option<u16>>,
     texts: Vec<String>,
+    /// The last error and its key: the same error mostly comes by the thousand.
+    last: Option<(Errno, Option<u16>)>,
 }
 
 impl Texts {
     pub fn push(&mut self, text: Option<String>) {
-        let key = text.and_then(|text| {
-            let known = self.texts.iter().position(|known| *known == text);
-            let at = known.unwrap_or_else(|| {
-                self.texts.push(text);
-                self.texts.len() - 1
-            });
-            u16::try_from(at).ok()
-        });
+        let key = text.and_then(|text| self.key_of(text));
         self.keys.push(key);
+    }
+
+    /// The words for an error.
+    pub fn push_errno(&mut self, error: Errno) {
+        let key = match self.last {
+            Some((last, key)) if last == error => key,
+            _ => self.key_of(sys::strerror(error)),
+        };
+        self.last = Some((error, key));
+        self.keys.push(key);
+    }
+
+    fn key_of(&mut self, text: String) -> Option<u16> {
+        let known = self.texts.iter().position(|known| *known == text);
+        let at = known.unwrap_or_else(|| {
+            self.texts.push(text);
+            self.texts.len() - 1
+        });
+        u16::try_from(at).ok()
     }
 
     pub fn finish(self) -> Result<ArrayRef> {
@@ -226,14 +257,11 @@ fn or_null(ns: u64) -> Option<i64> {
     if ns == NONE_NS { None } else { i64::try_from(ns).ok() }
 }
 
-/// Why a row has no connection, in words.
-fn error_text(row: &Row, more: Option<&More>) -> Option<String> {
-    if let Some(Err(error)) = more.and_then(|more| more.answer).map(|answer| answer.found) {
-        return Some(match HostError::from(error) {
-            HostError::Resolver(code) => sys::gai_strerror(code),
-            HostError::System(errno) => sys::strerror(errno),
-            HostError::FamilyMismatch | HostError::UnknownFamily => "unknown address family".into(),
-        });
+/// Why a name has no address, in words.
+fn resolver_text(error: LookupError) -> String {
+    match HostError::from(error) {
+        HostError::Resolver(code) => sys::gai_strerror(code),
+        HostError::System(errno) => sys::strerror(errno),
+        HostError::FamilyMismatch | HostError::UnknownFamily => "unknown address family".into(),
     }
-    (row.errno != 0).then(|| sys::strerror(Errno(row.errno.into())))
 }

@@ -35,6 +35,10 @@ impl Part {
     fn len(&self) -> u64 {
         self.count.saturating_sub(self.shard).div_ceil(self.shards.max(1))
     }
+
+    fn rounds(&self) -> u64 {
+        self.targets.round_at(self.count.saturating_sub(1)).saturating_add(1)
+    }
 }
 
 /// Asks targets by TCP: connects, says something if there is something to say, listens for the
@@ -76,7 +80,11 @@ pub fn tcp_clients(
         };
         let ended = clients::run(&part.targets, part.positions(), &plan, &mut rows, &mut watch);
         let targets = &part.targets;
-        rows.sort_by_key(|row| (targets.number_at(row.position), row.position));
+        let rounds = part.rounds();
+        rows.sort_by_place(|row| {
+            let number = targets.number_at(row.position).saturating_mul(rounds.into());
+            number.saturating_add(targets.round_at(row.position).into())
+        });
         (ended, raised)
     });
     ended.map_err(Error::from)?;

@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use rsnet_core::delay;
 use rsnet_core::engine::ping::{self, Plan, Probe};
 use rsnet_core::errno::Errno;
-use rsnet_core::sys;
 
 use crate::call;
 use crate::columns::{Texts, kinds};
@@ -145,7 +144,10 @@ fn columns(probes: &[Probe], states: &[u8]) -> Result<RecordBatch> {
     let rtts = rtts_in_time(probes, states);
     let mut errors = Texts::default();
     for probe in probes {
-        errors.push((probe.errno != 0).then(|| sys::strerror(Errno(probe.errno))));
+        match probe.errno {
+            0 => errors.push(None),
+            errno => errors.push_errno(Errno(errno)),
+        }
     }
     let errno = probes.iter().map(|probe| i16::try_from(probe.errno).ok().filter(|&n| n != 0));
     let extents = extents_by_probe(probes);

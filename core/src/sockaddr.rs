@@ -193,6 +193,31 @@ fn unix_from(bytes: &[u8]) -> Address {
     }
 }
 
+/// Dotted quad without the formatter's detours.
+#[must_use]
+pub fn ipv4_text(address: Ipv4Addr, room: &mut [u8; 15]) -> &str {
+    let mut len = 0;
+    let mut push = |byte| {
+        if let Some(place) = room.get_mut(len) {
+            *place = byte;
+        }
+        len += 1;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    room.get(..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,10 +32,32 @@ impl Order {
         if self.len <= 1 {
             return position;
         }
+        // Arithmetic of 128 bits takes several times as long, and few runs need it.
+        if let (Ok(position), Ok(len)) = (u64::try_from(position), u64::try_from(self.len))
+            && self.half_bits < u32::BITS
+        {
+            return self.at_short(position, len).into();
+        }
         let mut number = position;
         loop {
             number = self.once(number);
             if number < self.len {
+                return number;
+            }
+        }
+    }
+
+    /// As `at`, where all numbers are short.
+    fn at_short(&self, position: u64, len: u64) -> u64 {
+        let mask = (1_u64 << self.half_bits) - 1;
+        let mut number = position;
+        loop {
+            let (mut left, mut right) = (number >> self.half_bits, number & mask);
+            for key in self.keys {
+                (left, right) = (right, left ^ (mixed(right ^ key) & mask));
+            }
+            number = (left << self.half_bits) | right;
+            if number < len {
                 return number;
             }
         }
@@ -84,6 +106,23 @@ mod tests {
         assert_ne!(order(1), order(2));
         let in_place = order(1).iter().zip(0..).filter(|&(&number, place)| number == place).count();
         assert!(in_place < 10, "{in_place} of 1000 stayed where they were");
+    }
+
+    #[test]
+    fn short_numbers_have_the_same_order() {
+        for len in [2, 3, 1000, 1 << 33] {
+            let order = Order::new(len, 5);
+            for position in 0..len.min(500) {
+                let mut number = position;
+                loop {
+                    number = order.once(number);
+                    if number < len {
+                        break;
+                    }
+                }
+                assert_eq!(order.at(position), number, "{position} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -148,9 +148,31 @@ impl Rows {
         self.rows.push(row);
     }
 
-    /// Puts the rows in the order of a key.
-    pub fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&Row) -> K) {
-        self.rows.sort_by_cached_key(key);
+    /// Puts the rows in the order of their places.
+    pub fn sort_by_place(&mut self, place: impl Fn(&Row) -> u128) {
+        match self.dense_order(&place) {
+            // Of a whole run there is a row for each place: nothing needs to be compared.
+            Some(order) => {
+                let rows = &self.rows;
+                let sorted = order.iter().filter_map(|&at| rows.get(at as usize).copied());
+                self.rows = sorted.collect();
+            }
+            None => self.rows.sort_by_cached_key(place),
+        }
+    }
+
+    /// Where the row of each place is, if the places are the first numbers, each once.
+    fn dense_order(&self, place: impl Fn(&Row) -> u128) -> Option<Vec<u32>> {
+        const NONE: u32 = u32::MAX;
+        let mut order = vec![NONE; self.rows.len()];
+        for (row, at) in self.rows.iter().zip(0_u32..NONE) {
+            let entry = order.get_mut(usize::try_from(place(row)).ok()?)?;
+            if *entry != NONE {
+                return None;
+            }
+            *entry = at;
+        }
+        (!order.contains(&NONE)).then_some(order)
     }
 
     /// The rows.

@@ -324,14 +324,16 @@ impl Targets {
     /// a second round.
     #[must_use]
     pub fn number_at(&self, position: u64) -> u128 {
-        self.order.at(u128::from(position).checked_rem(self.len).unwrap_or(0))
+        self.order.at(match u64::try_from(self.len) {
+            Ok(len) => position.checked_rem(len).unwrap_or(0).into(),
+            Err(_) => position.into(),
+        })
     }
 
     /// Which round this position is in, from 0.
     #[must_use]
     pub fn round_at(&self, position: u64) -> u64 {
-        let round = u128::from(position).checked_div(self.len).unwrap_or(0);
-        u64::try_from(round).unwrap_or(u64::MAX)
+        u64::try_from(self.len).map_or(0, |len| position.checked_div(len).unwrap_or(0))
     }
 
     /// The target with this number: hosts in order, and for each of them its ports.
@@ -340,10 +342,18 @@ impl Targets {
         let at = self.before.partition_point(|&before| before <= number).checked_sub(1)?;
         let group = self.groups.get(at)?;
         let within = number - self.before.get(at)?;
-        let ports = group.ports.len() as u128;
-        let port = *group.ports.get(usize::try_from(within.checked_rem(ports)?).ok()?)?;
-        Some(Target { host: group.hosts.get(within.checked_div(ports)?)?, port })
+        let (host, port) = divided(within, group.ports.len())?;
+        Some(Target { host: group.hosts.get(host)?, port: *group.ports.get(port)? })
     }
+}
+
+/// Quotient and remainder. Division of 128 bits takes many times as long, and few runs need it.
+fn divided(number: u128, by: usize) -> Option<(u128, usize)> {
+    if let Ok(number) = usize::try_from(number) {
+        return Some(((number.checked_div(by)?) as u128, number.checked_rem(by)?));
+    }
+    let rest = number.checked_rem(by as u128)?;
+    Some((number.checked_div(by as u128)?, usize::try_from(rest).ok()?))
 }
 
 #[cfg(test)]
