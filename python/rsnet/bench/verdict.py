@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 from .catalogue import Kind, Row, Target
 from .spread import Spread, spread
@@ -49,18 +48,27 @@ def _value(target: Target, rounds: Sequence[RoundFigures]) -> Spread:
 
 
 def _least_thread(rounds: Sequence[RoundFigures]) -> Spread:
-    """Of the thread that gets least: its rate beside what a thread of its kind gets with stdlib."""
-    threads = [name for name in rounds[0]["rsnet"] if name.startswith("rate of ")]
-    spreads = [
-        spread([one["rsnet"][thread] / _share(thread, one["stdlib"]) for one in rounds])
-        for thread in threads
-    ]
-    return min(spreads, key=lambda each: each.median)
+    """Of the thread that gets least: its rate beside that of its peer with stdlib.
+
+    Its peer is the thread of its kind and rank: of threads that are alike, the one that shares its
+    core with the busiest other gets a third of what the rest get, with stdlib as well.
+    """
+    shares: dict[tuple[str, int], list[float]] = {}
+    for one in rounds:
+        rates, peers = _rates_by_kind(one["rsnet"]), _rates_by_kind(one["stdlib"])
+        for kind in rates:
+            for rank, (rate, peer) in enumerate(zip(rates[kind], peers[kind], strict=True)):
+                shares.setdefault((kind, rank), []).append(rate / peer)
+    return min((spread(ratios) for ratios in shares.values()), key=lambda each: each.median)
 
 
-def _share(thread: str, figures: Mapping[str, float]) -> float:
-    kind, _, _ = thread.rpartition(" ")
-    return mean(rate for name, rate in figures.items() if name.rpartition(" ")[0] == kind)
+def _rates_by_kind(figures: Mapping[str, float]) -> dict[str, list[float]]:
+    """The threads' rates in ascending order, for each kind of thread."""
+    rates: dict[str, list[float]] = {}
+    for name in sorted(figures, key=lambda name: figures[name]):
+        if name.startswith("rate of "):
+            rates.setdefault(name.rpartition(" ")[0], []).append(figures[name])
+    return rates
 
 
 def _judge(target: Target, value: Spread) -> str:
